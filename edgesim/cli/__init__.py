@@ -1,0 +1,1 @@
+"""The edgesim command, one file per subcommand."""

@@ -1,0 +1,1 @@
+"""YAML, TOML and messages to values, with errors that name file, line and column."""

@@ -1,0 +1,93 @@
+"""A request and a response as the flows see them, in both worlds.
+
+Requests are mutable and slotted: they are the hottest objects of a simulation. Times are seconds of the world's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edgesim.model.ids import NO_POP
+
+if TYPE_CHECKING:
+    from edgesim.core.waiter import Waiter
+    from edgesim.model.geo import Place
+    from edgesim.model.http import Body, Headers
+    from edgesim.model.ids import AppName, Outcome, PopId, Role, Start
+    from edgesim.model.stream import Stream
+
+
+class Connection:
+    """A client's connection to the edge: which PoP it ends at decides whether a handshake is due."""
+
+    __slots__ = ("pop",)
+
+    def __init__(self) -> None:
+        self.pop: PopId = NO_POP
+
+
+@dataclass(slots=True)
+class Request:
+    """One request on its way through the edge."""
+
+    id: str
+    app: AppName
+    method: str
+    target: str
+    """Path and query as received."""
+    headers: Headers
+    body: Body | None
+    place: Place
+    connection: Connection
+    stream: Stream
+    arrived_s: float
+    deadline_s: float
+    """Absolute, on the world's clock."""
+    secure: bool = False
+    network_s: float = 0.0
+    """Modelled network time so far, unscaled; measured time is what the clock says."""
+    tries: int = 0
+
+    @property
+    def path(self) -> str:
+        """The path without its query."""
+        return self.target.partition("?")[0]
+
+
+@dataclass(slots=True)
+class Timings:
+    """Where a request's time at its PoP went, in seconds. Zero where a part did not occur."""
+
+    queue_s: float = 0.0
+    start_s: float = 0.0
+    """Waiting for the worker to be fetched, compiled and loaded."""
+    instantiate_s: float = 0.0
+    init_s: float = 0.0
+    execute_s: float = 0.0
+    """The guest's own run, without instantiation."""
+    cpu_s: float = 0.0
+    """CPU time of the guest's run; 0 where it is not measured."""
+    origin_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Response:
+    """The answer to a request, with how it came about."""
+
+    status: int
+    outcome: Outcome
+    pop: PopId = NO_POP
+    headers: Headers = ()
+    body: bytes | Body = b""
+    start: Start = ""
+    role: Role = ""
+    version: int = 0
+    """Version of the app that answered; 0 when none did."""
+    timings: Timings = field(default_factory=Timings)
+    error: str = ""
+    """RFC 9209 error token for `Proxy-Status`; empty when nothing failed here."""
+    detail: str = ""
+    """What happened, for people."""
+    ended: Waiter[None] | None = None
+    """For a guest that still runs while its body is being sent: resolved when the guest has ended."""

@@ -1,0 +1,1 @@
+"""The live world: asyncio, aiohttp, MQTT and wasmtime."""

@@ -1,0 +1,55 @@
+"""Places on the globe: coordinates, great-circle distance, and where a client is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import asin, cos, radians, sin, sqrt
+from typing import Final, NamedTuple
+
+EARTH_DIAMETER_KM: Final = 12742.0176
+"""Twice the IUGG mean radius R1, 6371.0088 km."""
+
+
+class LatLon(NamedTuple):
+    """Degrees north and east."""
+
+    lat: float
+    lon: float
+
+
+def distance_km(a: LatLon, b: LatLon) -> float:
+    """Great-circle distance in km (haversine)."""
+    phi, lam, phi2, lam2 = map(radians, (*a, *b))
+    h = sin((phi2 - phi) / 2) ** 2 + cos(phi) * cos(phi2) * sin((lam2 - lam) / 2) ** 2
+    return EARTH_DIAMETER_KM * asin(min(1.0, sqrt(h)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metro:
+    """A metropolitan area that clients come from."""
+
+    id: int
+    """1 to 1023, append-only: it is part of every simulated client address."""
+    city: str
+    country: str
+    """ISO 3166-1 alpha-2."""
+    at: LatLon
+    weight: float
+    """Share of the demand, in millions of people online."""
+    timezone: str
+    """IANA name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a client is and how it is connected, as far as its address tells."""
+
+    address: str
+    """The client's IP address, normalised."""
+    at: LatLon
+    city: str = ""
+    country: str = ""
+    metro: int = 0
+    """The metro's id; 0 when the address is not a simulated one."""
+    access: str = ""
+    """Access class (`fttp`, `lte`, …); empty when unknown."""

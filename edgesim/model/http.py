@@ -1,0 +1,51 @@
+"""HTTP as values: header lists and body streams. No parsing, no sockets."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+"""Header fields in their order, names in lowercase, values as received."""
+
+HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+)  # fmt: skip
+"""Fields that end at each hop (RFC 9110 §7.6.1)."""
+
+
+class Body(Protocol):
+    """A stream of bytes that is pulled: the next chunk is produced only when it is asked for (back-pressure)."""
+
+    async def next(self) -> bytes | None:
+        """The next chunk, never empty; None at the end. Raises an EdgesimError when the sender fails."""
+        ...
+
+    def close(self) -> None:
+        """Stop the sender. Idempotent, never suspends; must be called also after the end."""
+        ...
+
+
+class BytesBody:
+    """A body that is already in memory."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data: bytes | None = data or None
+
+    async def next(self) -> bytes | None:
+        """The whole body at once, then None."""
+        data, self._data = self._data, None
+        return data
+
+    def close(self) -> None:
+        """Forget the rest."""
+        self._data = None
+
+
+def header(headers: Headers, name: str) -> str | None:
+    """The first value of the field `name` (lowercase), or None."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return None

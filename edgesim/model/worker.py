@@ -1,0 +1,85 @@
+"""What is deployed: releases of an app, their components, routes and limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from edgesim.model.ids import AppName, Digest
+
+Abi = Literal["wasi-http", "wagi"]
+"""`wasi-http`: a component that exports wasi:http/incoming-handler@0.2; `wagi`: a WASI P1 command, CGI style."""
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one request may use. The defaults are those of docs/limits.md."""
+
+    memory_bytes: int = 128 * MIB
+    """Linear memory of one instance."""
+    cpu_ms: float = 50.0
+    wall_s: float = 10.0
+    body_bytes: int = 16 * MIB
+    """Largest request body, and largest response body."""
+    log_bytes: int = 64 * 1024
+    """What the guest may write to its log (stderr) in one request; the rest is dropped and counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One Wasm file of a release."""
+
+    id: str
+    digest: Digest
+    size_bytes: int
+    abi: Abi
+    limits: Limits = field(default_factory=Limits)
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A path pattern and the component that serves it: `/exact` or `/prefix/...` (Spin's trailing wildcard)."""
+
+    pattern: str
+    component: str
+
+    def matches(self, path: str) -> bool:
+        """Whether `path` (without query) is served by this route."""
+        if self.pattern.endswith("/..."):
+            prefix = self.pattern[:-4]
+            return path == prefix or path.startswith(prefix + "/") or not prefix
+        return path == self.pattern
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """One version of an app, as the control plane publishes it."""
+
+    app: AppName
+    version: int
+    digest: Digest
+    """sha256 of the release's OCI image manifest."""
+    components: tuple[Component, ...]
+    routes: tuple[Route, ...]
+    prefetch: bool = True
+    """Whether PoPs fetch and load the components at once, or with the first request."""
+
+    def route(self, path: str) -> Component | None:
+        """The component that serves `path` (without query): the longest pattern wins, exact before prefix."""
+        best: Route | None = None
+        for route in self.routes:
+            if route.matches(path) and (best is None or _rank(route) > _rank(best)):
+                best = route
+        if best is None:
+            return None
+        return next(c for c in self.components if c.id == best.component)
+
+
+def _rank(route: Route) -> tuple[int, int]:
+    """Order of specificity: length of the literal part, then exact before prefix."""
+    wildcard = route.pattern.endswith("/...")
+    return (len(route.pattern) - (4 if wildcard else 0), 0 if wildcard else 1)

@@ -1,0 +1,1 @@
+"""Metric catalogue, log-linear histogram, recorder and summaries."""

@@ -1,0 +1,1 @@
+"""Policies: pure choices, one file each; the file name is the policy's name in YAML."""

@@ -1,0 +1,1 @@
+"""Routing policies: which PoPs to try for a client, best first."""

@@ -1,0 +1,1 @@
+"""Scenarios as values: arrivals, populations, timelines, thresholds."""

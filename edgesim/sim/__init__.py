@@ -1,0 +1,1 @@
+"""The simulated world: a heap kernel on a virtual clock."""

@@ -1,0 +1,1 @@
+"""The worker runtime: engine, compiled artefacts, host functions and guest ABIs."""
