@@ -1,0 +1,178 @@
+"""From pydantic's errors to problems of a file: where, what, the expected form and a suggestion, all at once.
+
+`FileModel` is the base of everything that is read from YAML; `validate` checks a whole document.
+"""
+
+from __future__ import annotations
+
+import difflib
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgesim.config.yaml_source import clip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic_core import ErrorDetails
+
+    from edgesim.config.yaml_source import YamlSource
+    from edgesim.errors import Problem
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class FileModel(BaseModel):
+    """Something a person writes in a file: unknown keys are errors, text is never taken for a number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=False)
+
+
+_EXPECTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping (`key: value`)",
+    "model_type": "a mapping (`key: value`)",
+    "model_attributes_type": "a mapping (`key: value`)",
+}
+"""Pydantic's error types (strict mode) and what was expected there."""
+
+
+def validate(source: YamlSource, model: type[M]) -> M:
+    """The document as an instance of `model`.
+
+    Raises:
+        ConfigError: with every problem of the document, its form included.
+    """
+    try:
+        value = model.model_validate(source.data)
+    except ValidationError as exc:
+        source.fail(problems_from_pydantic(exc, source, model))
+        raise  # not reached: a ValidationError has at least one error
+    source.fail()
+    return value
+
+
+def problems_from_pydantic(error: ValidationError, source: YamlSource, model: type[BaseModel]) -> list[Problem]:
+    """Every error of a validation as a problem of the file it came from.
+
+    Args:
+        error: what `model.model_validate(source.data)` raised.
+        source: the document.
+        model: the model; its field names are what unknown keys are compared with.
+    """
+    return [_problem(details, source, model) for details in error.errors(include_url=False)]
+
+
+def did_you_mean(word: str, known: Iterable[str], *, what: str = "known") -> str:
+    """A suggestion for a mistyped word: the nearest known one, else the (first) known ones; empty when none is known."""
+    names = sorted(set(known))
+    by_lower = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean '{by_lower[near[0]]}'?"
+    if not names:
+        return ""
+    return f"{what}: {', '.join(names[:12])}" + (", …" if len(names) > 12 else "")
+
+
+def _problem(details: ErrorDetails, source: YamlSource, model: type[BaseModel]) -> Problem:
+    kind = details["type"]
+    path = _path_in(source, details["loc"], missing=kind == "missing")
+    name = str(details["loc"][-1]) if details["loc"] else ""
+    if kind == "extra_forbidden":
+        hint = did_you_mean(name, _keys_at(model, path[:-1]), what="keys that may stand here")
+        return source.problem(path, f"unknown key '{clip(name)}'", hint, on_key=True)
+    if kind == "missing":
+        return source.problem(path, f"the key '{name}' is missing", f"add `{name}: …`")
+    message, hint = _words(details)
+    return source.problem(path, message, hint, on_key=bool(details["loc"]) and details["loc"][-1] == "[key]")
+
+
+def _words(details: ErrorDetails) -> tuple[str, str]:
+    """What is wrong with a value, and what is expected."""
+    kind, given = details["type"], details["input"]
+    context: dict[str, Any] = details.get("ctx") or {}
+    if "help" in context:
+        return details["msg"], str(context["help"])
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}, not {_shown(given)}", ""
+    if kind in {"literal_error", "enum"}:
+        expected = str(context.get("expected", ""))
+        options = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
+        hint = did_you_mean(str(given), options, what="one of")
+        return f"{_shown(given)} is not one of {expected}", hint if hint.startswith("did") else ""
+    if kind == "value_error":
+        message, _, hint = str(context.get("error", details["msg"])).partition("; ")
+        return message, hint
+    text = (
+        details["msg"]
+        .replace("Input should be", "must be")
+        .replace("String should", "must")
+        .replace("List should", "must")
+    )
+    return f"{_shown(given)}: {text[:1].lower()}{text[1:]}", ""
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f"'{clip(value)}'"
+        case _:
+            return clip(value)
+
+
+def _path_in(source: YamlSource, loc: tuple[int | str, ...], *, missing: bool) -> tuple[int | str, ...]:
+    """The part of pydantic's location that exists in the file: it also names validators and members of unions."""
+    path: tuple[int | str, ...] = ()
+    for part in loc:
+        if source.has((*path, part)):
+            path = (*path, part)
+    if missing and loc:
+        path = (*path, loc[-1])
+    return path
+
+
+def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> set[str]:
+    """The keys that a mapping at `path` may have, over all members of unions on the way."""
+    types: list[Any] = [model]
+    for part in path:
+        types = [below for kind in types for below in _below(kind, part)]
+    models = [kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return {info.alias or name for kind in models for name, info in kind.model_fields.items()}
+
+
+def _below(kind: Any, part: int | str) -> list[Any]:
+    """The plain types (unions and Annotated taken apart) of the value at `part` inside a value of type `kind`."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [
+            t for name, info in kind.model_fields.items() if part in {name, info.alias} for t in _plain(info.annotation)
+        ]
+    origin, args = get_origin(kind), get_args(kind)
+    if not isinstance(origin, type) or not args:
+        return []
+    if isinstance(part, int):
+        return _plain(args[0])
+    return _plain(args[1]) if len(args) == 2 and isinstance(part, str) else []
+
+
+def _plain(kind: Any) -> list[Any]:
+    if get_origin(kind) is Annotated:
+        return _plain(get_args(kind)[0])
+    if get_origin(kind) in {Union, UnionType}:
+        return [t for member in get_args(kind) for t in _plain(member)]
+    return [kind]
