@@ -1,1 +1,1 @@
-"""Metric catalogue, log-linear histogram, recorder and summaries."""
+"""Metrics: their catalogue, the histogram, the recorder that turns events into values, exposition and summaries."""
