@@ -53,6 +53,10 @@ class World(Protocol):
         """Bring the worker into memory: its phases (`compile`, `load` or `shared`) in seconds. Raises StartError."""
         ...
 
+    def unload_worker(self, pop: Pop, worker: Worker) -> None:
+        """Give the worker's memory back."""
+        ...
+
     def run_worker(self, pop: Pop, worker: Worker, request: Request) -> Awaitable[Response]:
         """Run the guest in a fresh instance. Raises GuestError or DeadlineExceededError.
 

@@ -1,0 +1,153 @@
+"""The path of a request through the front door: choose a PoP, wait for the network, forward, fail over, reply.
+
+What it does not do: parse HTTP or find the client's place (the world's drivers do, `edgesim/live/front_door.py`), or serve
+(`core/serve.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from edgesim.core.replay import ReplayBody
+from edgesim.core.request import Response
+from edgesim.core.router import RetryBudget, Router
+from edgesim.errors import PopUnreachableError
+from edgesim.model.events import RequestRouted
+from edgesim.model.ids import NO_POP
+
+if TYPE_CHECKING:
+    from edgesim.core.health import HealthTable
+    from edgesim.core.request import Request
+    from edgesim.core.world import World
+    from edgesim.model.geo import Place
+    from edgesim.model.ids import PopId
+    from edgesim.model.topology import RetrySpec
+
+Reason = Literal["first", "skipped", "failover", "none"]
+
+
+class Network(Protocol):
+    """The model of the way between clients and PoPs (`model/rtt.py`)."""
+
+    def legs(self, place: Place, pop: PopId, bits: int) -> tuple[float, float]:
+        """One-way times up and down in seconds, drawn from 64 random bits."""
+        ...
+
+
+class Door:
+    """What the front door knows: how to rank, who is alive, how far away everything is."""
+
+    def __init__(
+        self,
+        *,
+        router: Router,
+        health: HealthTable,
+        network: Network,
+        retry: RetrySpec,
+        time_scale: float = 1.0,
+        setup_rtts: int = 2,
+    ) -> None:
+        self.router = router
+        self.health = health
+        self.network = network
+        self.budget = RetryBudget(retry)
+        self.time_scale = time_scale
+        self.setup_rtts = setup_rtts
+        """Round trips of a new client connection before its first request (TCP and TLS 1.3: RFC 9293, RFC 8446)."""
+
+
+async def front_door(w: World, door: Door, request: Request) -> Response:
+    """Have one request served and answered.
+
+    A PoP that breaks before the first byte of its response is taken out, and the request goes to the next one as long as
+    the retry budget and the body allow. Raises only when the client goes away or the reply breaks.
+    """
+    began_s = w.now()
+    budget = door.budget
+    budget.active += 1
+    failed: list[PopId] = []
+    response = Response(499, "client_gone")
+    try:
+        response = await _forward(w, door, request, failed)
+        await w.reply(request, response)
+    finally:
+        budget.active -= 1
+        if not isinstance(response.body, bytes):
+            response.body.close()
+        w.publish(
+            RequestRouted(
+                pop=response.pop,
+                app=request.app,
+                outcome=response.outcome,
+                status=response.status,
+                reason=reason(door, request, response.pop, failed),
+                failed=tuple(failed),
+                network_s=request.network_s,
+                duration_s=w.now() - began_s,
+                metro=request.place.metro,
+            )
+        )
+    return response
+
+
+async def _forward(w: World, door: Door, request: Request, failed: list[PopId]) -> Response:
+    """Try PoPs until one answers. `failed` collects those that did not."""
+    body = request.body
+    replay = None
+    if body is not None:
+        request.body = replay = ReplayBody(body)
+    retrying = False
+    try:
+        while True:
+            pop = door.router.choose(request.place, failed, w.now())
+            if pop is None:
+                return Response(503, "no_pop", error="destination_unavailable", detail="no PoP is left to try")
+            request.tries += 1
+            try:
+                response, down_s = await _attempt(w, door, request, pop)
+            except PopUnreachableError as error:
+                door.health.fail(pop, w.now())
+                failed.append(pop)
+                if retrying:
+                    retrying = False
+                    door.budget.retrying -= 1
+                if not door.budget.allows(request.tries) or (replay is not None and not replay.rewind()):
+                    return Response(
+                        error.status, "unreachable", error=error.proxy_error, detail=f"{error.code}: {error.message}"
+                    )  # fmt: skip
+                door.budget.retrying += 1
+                retrying = True
+                continue
+            try:
+                await w.sleep(down_s)
+            except BaseException:
+                if not isinstance(response.body, bytes):
+                    response.body.close()
+                raise
+            return response
+    finally:
+        if retrying:
+            door.budget.retrying -= 1
+
+
+async def _attempt(w: World, door: Door, request: Request, pop: PopId) -> tuple[Response, float]:
+    """One try at one PoP: the way there, its answer, and how long the way back takes (scaled seconds)."""
+    up_s, down_s = door.network.legs(request.place, pop, request.stream.bits())
+    connection = request.connection
+    if connection.pop != pop:
+        up_s += door.setup_rtts * (up_s + down_s)
+    request.network_s += up_s
+    await w.sleep(up_s * door.time_scale)
+    response = await w.forward(pop, request)
+    connection.pop = pop
+    request.network_s += down_s
+    return response, down_s * door.time_scale
+
+
+def reason(door: Door, request: Request, pop: PopId, failed: list[PopId]) -> Reason:
+    """Why `pop` answered."""
+    if pop == NO_POP:
+        return "none"
+    if failed:
+        return "failover"
+    return "first" if door.router.ranking(request.place)[0] == pop else "skipped"

@@ -1,0 +1,304 @@
+"""The path of a request at its PoP: route, slot, cold start, guest or origin.
+
+What it does not do: choose the PoP and fail over (`core/front_door.py`), roll releases out (`core/rollout.py`), or any I/O
+(`core/world.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from edgesim.core.pop import Stage
+from edgesim.core.request import Response, Timings
+from edgesim.core.waiter import TimedOut, Waiter
+from edgesim.errors import (
+    DeadlineExceededError,
+    EdgesimError,
+    GuestError,
+    OriginError,
+    OverloadedError,
+    PopUnreachableError,
+    StartError,
+)
+from edgesim.model.events import ColdStarted, RequestServed
+
+if TYPE_CHECKING:
+    from edgesim.core.pool import Lease
+    from edgesim.core.pop import Pop, Worker
+    from edgesim.core.request import Request
+    from edgesim.core.world import World
+    from edgesim.model.ids import Outcome, PhaseName, Role, Start
+
+
+class QueueTimeoutError(OverloadedError):
+    """The request waited longer for a slot than the PoP's queue timeout."""
+
+
+async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
+    """Serve one request at `pop`. Foreseen failures are responses; only a kill or a cancelled client raises."""
+    began_s = w.now()
+    timings = Timings()
+    response = Response(499, "client_gone", pop.spec.id, timings=timings)
+    try:
+        response = await _answer(w, pop, request, timings)
+    except PopUnreachableError:  # the PoP was killed: the front door's business
+        raise
+    except EdgesimError as error:
+        response = failure(error, pop)
+        response.timings = timings
+    finally:
+        if pop.alive:
+            w.publish(
+                RequestServed(
+                    pop=pop.spec.id,
+                    app=request.app,
+                    version=response.version,
+                    outcome=response.outcome,
+                    start=response.start,
+                    role=response.role,
+                    status=response.status,
+                    network_s=request.network_s,
+                    queue_s=timings.queue_s,
+                    start_s=timings.start_s,
+                    execute_s=timings.instantiate_s + timings.init_s + timings.execute_s,
+                    origin_s=timings.origin_s,
+                    duration_s=w.now() - began_s,
+                )
+            )
+    return response
+
+
+_OUTCOMES: tuple[tuple[type[EdgesimError], Outcome], ...] = (
+    (QueueTimeoutError, "queue_timeout"),
+    (OverloadedError, "queue_full"),
+    (DeadlineExceededError, "deadline"),
+    (StartError, "start_failed"),
+    (GuestError, "guest_error"),
+    (OriginError, "origin_error"),
+)
+
+
+def _outcome(error: EdgesimError) -> Outcome:
+    for kind, outcome in _OUTCOMES:
+        if isinstance(error, kind):
+            return outcome
+    return "guest_error"
+
+
+def failure(error: EdgesimError, pop: Pop) -> Response:
+    """The response for a request that failed at `pop`."""
+    outcome = _outcome(error)
+    return Response(
+        error.status, outcome, pop.spec.id, error=error.proxy_error, detail=f"{error.code}: {error.message}"
+    )  # fmt: skip
+
+
+async def _answer(w: World, pop: Pop, request: Request, timings: Timings) -> Response:
+    serving = pop.apps.get(request.app)
+    if serving is None:
+        return Response(
+            404, "no_app", pop.spec.id, error="destination_not_found", detail=f"no app {request.app} is deployed"
+        )  # fmt: skip
+    component = serving.release.route(request.path)
+    if component is None:
+        began_s = w.now()
+        response = await w.fetch_origin(pop, request)
+        timings.origin_s = w.now() - began_s
+        response.pop, response.timings, response.version = pop.spec.id, timings, serving.release.version
+        return response
+    return await _run(w, pop, serving.workers[component.id], request, timings)
+
+
+async def _run(w: World, pop: Pop, worker: Worker, request: Request, timings: Timings) -> Response:
+    """Take a slot, start the worker if it is cold, run the guest."""
+    arrived_s = w.now()
+    lease = pop.pool.acquire()
+    if lease is None:
+        raise OverloadedError(f"the queue of {pop.spec.id} is full ({pop.pool.queue} waiting)")
+    worker.users += 1
+    start: Start = "fresh"
+    role: Role = ""
+    response: Response | None = None
+    try:
+        if lease.waiter is not None:
+            patience_s = arrived_s + pop.spec.queue_timeout_s
+            got = await w.wait(lease.waiter, min(patience_s, request.deadline_s))
+            timings.queue_s = w.now() - arrived_s
+            if isinstance(got, TimedOut):
+                if request.deadline_s <= patience_s:
+                    raise DeadlineExceededError("the request's deadline passed in the queue")
+                raise QueueTimeoutError(f"waited {pop.spec.queue_timeout_s:g} s for a slot of {pop.spec.id}")
+        if worker.stage is not Stage.LOADED:
+            began_s = w.now()
+            start, role = await _wait_for_start(w, pop, worker, request)
+            timings.start_s = w.now() - began_s
+        worker.used_s = w.now()
+        response = await w.run_worker(pop, worker, request)
+        response.pop, response.version = pop.spec.id, worker.release.version
+        response.start, response.role = start, role
+        _keep(timings, response)
+        if role:
+            _publish_cold_start(w, pop, worker, response, w.now() - arrived_s)
+        return response
+    finally:
+        if response is not None and response.ended is not None and not response.ended.done:
+            # The guest still writes its body: the slot is its own until it has ended.
+            response.ended.parked.append(lambda: _finish(w, pop, worker, lease))
+        else:
+            _finish(w, pop, worker, lease)
+
+
+def _finish(w: World, pop: Pop, worker: Worker, lease: Lease) -> None:
+    """Give the slot back, and the memory of a replaced worker whose last user this was."""
+    lease.close()
+    worker.users -= 1
+    if worker in pop.retired:
+        drop_if_idle(w, pop, worker)
+
+
+def drop_if_idle(w: World, pop: Pop, worker: Worker) -> None:
+    """Let go of a replaced worker once nobody uses or starts it."""
+    if worker.users == 0 and worker.starting is None:
+        pop.retired.remove(worker)
+        unload(w, pop, worker)
+
+
+def _keep(timings: Timings, response: Response) -> None:
+    """Merge what the world measured of the run into the request's timings."""
+    run = response.timings
+    timings.instantiate_s, timings.init_s, timings.execute_s, timings.cpu_s = (
+        run.instantiate_s,
+        run.init_s,
+        run.execute_s,
+        run.cpu_s,
+    )
+    response.timings = timings
+
+
+async def _wait_for_start(w: World, pop: Pop, worker: Worker, request: Request) -> tuple[Start, Role]:
+    """Bring the worker to `loaded`; the start outlives a request that gives up on it.
+
+    Raises StartError or DeadlineExceededError.
+    """
+    start: Start = "absent" if worker.stage is Stage.ABSENT else "disk"
+    role: Role = "waiter"
+    while worker.stage is not Stage.LOADED:  # a loaded worker can be evicted before its waiters run
+        starting = worker.starting
+        if starting is None:
+            role = "trigger"
+            starting = worker.starting = Waiter()
+            w.spawn(start_worker(w, pop, worker), f"start:{pop.spec.id}:{worker.component.id}")
+        failed = await w.wait(starting, request.deadline_s)
+        if isinstance(failed, TimedOut):
+            raise DeadlineExceededError("the request's deadline passed while its worker was being started")
+        if failed is not None:
+            raise failed
+    return start, role
+
+
+async def start_worker(w: World, pop: Pop, worker: Worker) -> None:
+    """Fetch and load a worker, then resolve `worker.starting`. Never raises a foreseen error: waiters get it."""
+    waiter = worker.starting
+    assert waiter is not None
+    life = pop.incarnation
+    failed: EdgesimError | None = StartError(f"the start of {worker.component.id} was stopped")
+    phases: list[tuple[PhaseName, float]] = []
+    try:
+        if worker.stage is Stage.ABSENT:
+            began_s = w.now()
+            name = await w.fetch_bundle(pop, worker)
+            phases.append((name, w.now() - began_s))
+            if pop.incarnation != life:
+                return
+            pop.disk.add(worker.component.digest)
+            worker.stage = Stage.DISK
+        phases.extend(await w.load_worker(pop, worker))
+        if pop.incarnation == life:
+            _make_room(w, pop, worker)
+            worker.stage = Stage.LOADED
+            worker.used_s = w.now()
+            pop.memory_bytes += worker.loaded_bytes
+            failed = None
+        else:
+            w.unload_worker(pop, worker)
+    except EdgesimError as error:
+        failed = error
+    finally:
+        worker.phases = list(phases)
+        worker.starting = None
+        waiter.resolve(failed)
+        if worker in pop.retired:
+            drop_if_idle(w, pop, worker)
+
+
+def _make_room(w: World, pop: Pop, newcomer: Worker) -> None:
+    """Unload the least recently used idle workers until the newcomer fits. Raises StartError when it cannot."""
+    need = newcomer.loaded_bytes
+    idle = sorted((x for x in pop.loaded() if x.users == 0), key=lambda x: x.used_s)
+    while pop.memory_bytes + need > pop.spec.memory_bytes and idle:
+        unload(w, pop, idle.pop(0))
+    if pop.memory_bytes + need > pop.spec.memory_bytes:
+        w.unload_worker(pop, newcomer)
+        raise StartError(
+            f"{newcomer.component.id} needs {need} bytes of memory; {pop.spec.id} has "
+            f"{max(0, pop.spec.memory_bytes - pop.memory_bytes)} of {pop.spec.memory_bytes} left",
+            help="give the PoP more memory in topology.yaml",
+        )
+
+
+def unload(w: World, pop: Pop, worker: Worker) -> None:
+    """Take a loaded worker out of memory; it is still on disk."""
+    if worker.stage is Stage.LOADED:
+        worker.stage = Stage.DISK
+        pop.memory_bytes -= worker.loaded_bytes
+        w.unload_worker(pop, worker)
+
+
+def _publish_cold_start(w: World, pop: Pop, worker: Worker, response: Response, total_s: float) -> None:
+    """Tell metrics of a request's cold start: a trigger by phase, a waiter by the time it waited."""
+    timings = response.timings
+    phases: list[tuple[PhaseName, float]] = []
+    if response.role == "trigger":
+        phases.extend(worker.phases)
+    else:
+        phases.append(("shared", timings.start_s))
+    phases.append(("instantiate", timings.instantiate_s))
+    if timings.init_s:
+        phases.append(("init", timings.init_s))
+    phases.append(("first_call", timings.execute_s))
+    publish_cold_start(
+        w,
+        pop,
+        worker,
+        start=response.start,
+        role=response.role,
+        cause="request",
+        phases=phases,
+        total_s=total_s,
+    )
+
+
+def publish_cold_start(
+    w: World,
+    pop: Pop,
+    worker: Worker,
+    *,
+    start: Start,
+    role: Role,
+    cause: Literal["request", "deploy"],
+    phases: list[tuple[PhaseName, float]],
+    total_s: float,
+) -> None:
+    """Publish one ColdStarted."""
+    w.publish(
+        ColdStarted(
+            pop=pop.spec.id,
+            app=worker.release.app,
+            version=worker.release.version,
+            start=start,
+            role=role,
+            cause=cause,
+            phases=tuple(phases),
+            total_s=total_s,
+        )
+    )

@@ -1,0 +1,233 @@
+"""The simulated world's scheduler: coroutines on a heap of (time, sequence number).
+
+It knows two effects that a flow can yield: a `float` (sleep that many seconds) and a `(waiter, deadline)` pair. Ties are
+first in, first out. External events (arrivals, kills, disconnects) of an instant run before everything else of it, and
+what they set going runs next, so that an asyncio loop on virtual time does the same in the same order (tests/parity).
+Randomness, costs and what the edge does are elsewhere: `sim/world.py`.
+"""
+
+from __future__ import annotations
+
+import types
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+from edgesim.core.waiter import TIMED_OUT, TimedOut, Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator, Iterator
+
+T = TypeVar("T")
+
+Effect: TypeAlias = "float | tuple[Waiter[Any], float]"
+
+_EXTERNAL: Final = -(1 << 62)
+"""Sequence numbers of external events start here: before all others of their instant."""
+_CONSEQUENCE: Final = -(1 << 61)
+"""Sequence numbers of what external events set going: after them, before the rest."""
+
+
+class Cancelled(BaseException):
+    """Thrown into a flow whose client has gone. Flows see it only in `finally`, as asyncio's CancelledError."""
+
+
+class _Throw:
+    """A heap value that is thrown into its flow instead of sent."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class _Timeout:
+    """The heap value of a wait's deadline."""
+
+    __slots__ = ("waiter",)
+
+    def __init__(self, waiter: Waiter[Any]) -> None:
+        self.waiter = waiter
+
+
+class Flow:
+    """A running coroutine. Of its heap entries only the one whose number is `expects` is alive."""
+
+    __slots__ = ("cancelled", "coro", "expects", "name", "on_end")
+
+    def __init__(self, coro: Coroutine[Any, Any, Any], name: str) -> None:
+        self.coro = coro
+        self.name = name
+        self.expects = 0
+        self.cancelled = False
+        self.on_end: Callable[[], None] | None = None
+
+    def waits_at(self) -> str:
+        """Where the flow is suspended, outermost frame first: `front_door:88 > serve_at_pop:41`."""
+        places: list[str] = []
+        coro: Any = self.coro
+        while coro is not None:
+            frame = getattr(coro, "cr_frame", None) or getattr(coro, "gi_frame", None)
+            if frame is None:
+                break
+            places.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
+            coro = getattr(coro, "cr_await", None) or getattr(coro, "gi_yieldfrom", None)
+        return " > ".join(places)
+
+
+@types.coroutine
+def sleep(seconds: float) -> Generator[Effect, None, None]:
+    """Suspend the flow; `seconds` must be positive."""
+    yield seconds
+
+
+@types.coroutine
+def wait(waiter: Waiter[T], deadline_s: float) -> Generator[Effect, Any, T | TimedOut]:
+    """Suspend the flow until the waiter has its value or the deadline comes."""
+    return (yield (waiter, deadline_s))  # type: ignore[no-any-return]
+
+
+class Kernel:
+    """A heap of flows and a virtual clock, in seconds from 0."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.current: Flow | None = None
+        """The flow that runs now; None between flows."""
+        self.events = 0
+        """Entries that were carried out; for reports."""
+        self._heap: list[tuple[float, int, Any, Any]] = []
+        self._seq = 0
+        self._consequences = _CONSEQUENCE
+        self._externals = _EXTERNAL
+        self._in_external = False
+        self._flows: set[Flow] = set()
+
+    # -- what the world calls -----------------------------------------------------------------------------------------
+
+    def spawn(self, coro: Coroutine[Any, Any, Any], name: str) -> Flow:
+        """Start a flow at the current instant, after what is already due."""
+        flow = Flow(coro, name)
+        self._flows.add(flow)
+        self._push(self.now_s, flow, None)
+        return flow
+
+    def at(self, time_s: float, action: Callable[[], object]) -> None:
+        """Run `action` as an external event. Among those of one instant, in the order of these calls."""
+        self._externals += 1
+        heappush(self._heap, (max(time_s, self.now_s), self._externals, None, action))
+
+    def feed(self, arrivals: Iterator[tuple[float, Callable[[], object]]]) -> None:
+        """Run each `(time, action)` of a sorted, possibly endless iterator as an external event; one is held at a time."""
+        nxt = next(arrivals, None)
+        if nxt is not None:
+            time_s, action = nxt
+            self.at(time_s, lambda: self._fed(action, arrivals))
+
+    def _fed(self, action: Callable[[], object], arrivals: Iterator[tuple[float, Callable[[], object]]]) -> None:
+        self.feed(arrivals)
+        action()
+
+    def interrupt(self, flow: Flow, error: BaseException) -> None:
+        """Throw `error` into a suspended flow, at this instant. A flow whose client has gone is left alone."""
+        if flow.cancelled or flow not in self._flows:
+            return
+        flow.cancelled = isinstance(error, Cancelled)
+        self._push(self.now_s, flow, _Throw(error))
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def run(self, until_s: float = float("inf")) -> None:
+        """Carry out all entries up to and including `until_s`.
+
+        Raises:
+            TypeError: a flow awaited something that is not of this kernel; the message names it.
+        """
+        heap = self._heap
+        while heap and heap[0][0] <= until_s:
+            time_s, seq, flow, value = heappop(heap)
+            if flow is None:
+                self.now_s = time_s
+                self._in_external = True
+                try:
+                    value()
+                finally:
+                    self._in_external = False
+                continue
+            if flow.expects != seq:
+                continue  # a timer whose wait has ended otherwise
+            self.now_s = time_s
+            self.events += 1
+            if value.__class__ is _Timeout:
+                if value.waiter.done:  # its value came in this very instant: it wins, and queues behind
+                    self._push(time_s, flow, value.waiter.value)
+                    continue
+                value = TIMED_OUT
+            self._step(flow, value)
+
+    def _step(self, flow: Flow, value: Any) -> None:
+        """Resume a flow and schedule what it asks for."""
+        self.current = flow
+        try:
+            coro = flow.coro
+            effect = coro.throw(value.error) if value.__class__ is _Throw else coro.send(value)
+        except StopIteration:
+            self._end(flow)
+            return
+        except Cancelled:
+            self._end(flow)
+            return
+        except BaseException:
+            self._end(flow)
+            raise
+        finally:
+            self.current = None
+        if effect.__class__ is float:
+            self._seq = seq = self._seq + 1
+            flow.expects = seq
+            heappush(self._heap, (self.now_s + effect, seq, flow, None))
+            return
+        self._park(flow, effect)
+
+    def _park(self, flow: Flow, effect: Any) -> None:
+        if not (isinstance(effect, tuple) and isinstance(effect[0], Waiter)):
+            raise TypeError(
+                f"flow {flow.name} awaited {effect!r}, which the simulator cannot carry out: {flow.waits_at()}"
+            )
+        waiter, deadline_s = effect
+        self._seq = seq = self._seq + 1
+        flow.expects = seq
+
+        def wake() -> None:
+            # A timeout that is due now notices the value by itself; an external event comes before any timeout.
+            if flow.expects == seq and (deadline_s > self.now_s or self._in_external):
+                self._push(self.now_s, flow, waiter.value)
+
+        waiter.parked.append(wake)
+        if deadline_s != float("inf"):
+            heappush(self._heap, (max(deadline_s, self.now_s), seq, flow, _Timeout(waiter)))
+
+    def _push(self, time_s: float, flow: Flow, value: Any) -> None:
+        if self._in_external:
+            self._consequences += 1
+            flow.expects = self._consequences
+        else:
+            self._seq += 1
+            flow.expects = self._seq
+        heappush(self._heap, (time_s, flow.expects, flow, value))
+
+    def _end(self, flow: Flow) -> None:
+        self._flows.discard(flow)
+        flow.expects = 0
+        if flow.on_end is not None:
+            flow.on_end()
+
+    def waiting(self) -> list[str]:
+        """Who waits on what: one line per live flow, for a report of a stuck simulation."""
+        return sorted(f"{flow.name}: {flow.waits_at()}" for flow in self._flows)
+
+    def close(self) -> None:
+        """Close what still waits, so that every `finally` runs now and not at garbage collection."""
+        for flow in sorted(self._flows, key=lambda f: f.expects):
+            flow.coro.close()
+        self._flows.clear()
+        self._heap.clear()

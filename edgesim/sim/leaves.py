@@ -1,0 +1,122 @@
+"""What the simulated world models instead of doing: fetching, loading and running workers, and the origin.
+
+Written against the World protocol alone, so that the parity tests can put the same models under the live world. Network
+legs between client and PoP are not here: the front door's flow waits for them in both worlds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+from typing import TYPE_CHECKING
+
+from edgesim.core.request import Response, Timings
+from edgesim.core.waiter import TimedOut, Waiter
+from edgesim.errors import DeadlineExceededError, GuestTrapError, OriginError, StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgesim.core.pop import Pop, Worker
+    from edgesim.core.request import Request
+    from edgesim.core.world import World
+    from edgesim.model.ids import Digest, HostId, PhaseName, PopId
+    from edgesim.model.stream import Stream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """How long things take, in seconds. Service times are exponential around their mean."""
+
+    fetch_s: float = 0.030
+    load_s: float = 0.004
+    instantiate_s: float = 0.0002
+    execute_s: float = 0.004
+    origin_s: float = 0.020
+    loaded_bytes: int = 1 << 20
+    failing_share: float = 0.0
+    """Share of guest runs that trap, and of origin answers that fail."""
+    bus_s: float = 0.002
+    """Delay of a message over the broker."""
+    quantum_s: float = 0.0
+    """Round every drawn time to a multiple of this; 0 for none. For tests of ties."""
+
+    def quantise(self, seconds: float) -> float:
+        """`seconds` rounded to the quantum."""
+        return round(seconds / self.quantum_s) * self.quantum_s if self.quantum_s else seconds
+
+    def draw(self, mean_s: float, stream: Stream) -> float:
+        """An exponential time around `mean_s`."""
+        return self.quantise(-mean_s * log(1.0 - stream.uniform()))
+
+
+async def within(w: World, seconds: float, deadline_s: float) -> None:
+    """Let `seconds` pass, or the time until the deadline and raise DeadlineExceededError."""
+    left_s = deadline_s - w.now()
+    if seconds > left_s:
+        await w.sleep(left_s)
+        raise DeadlineExceededError("the request's deadline passed while its worker ran")
+    await w.sleep(seconds)
+
+
+class ModelledLeaves:
+    """Guests, bundles and origin of one world, with the process each PoP lives in."""
+
+    def __init__(self, w: World, costs: Costs, host_of: Mapping[PopId, HostId]) -> None:
+        self._w = w
+        self._costs = costs
+        self._host_of = host_of
+        self._fetching: dict[tuple[HostId, Digest], Waiter[None]] = {}
+        self._loaded: dict[tuple[HostId, Digest], int] = {}
+
+    async def fetch_bundle(self, pop: Pop, worker: Worker) -> PhaseName:
+        """One download per process; later PoPs share it, or wait for the one under way."""
+        key = (self._host_of[pop.spec.id], worker.component.digest)
+        under_way = self._fetching.get(key)
+        if under_way is not None:
+            got = await self._w.wait(under_way, self._w.now() + 3600.0)
+            if isinstance(got, TimedOut):
+                raise StartError("the download took too long")
+            return "shared"
+        self._fetching[key] = waiter = Waiter[None]()
+        await self._w.sleep(self._costs.quantise(self._costs.fetch_s))
+        waiter.resolve(None)
+        return "fetch"
+
+    async def load_worker(self, pop: Pop, worker: Worker) -> tuple[tuple[PhaseName, float], ...]:
+        """The process's first load takes its time; others share the module."""
+        key = (self._host_of[pop.spec.id], worker.component.digest)
+        users = self._loaded.get(key, 0)
+        self._loaded[key] = users + 1
+        worker.loaded_bytes = self._costs.loaded_bytes
+        if users:
+            return (("shared", 0.0),)
+        began_s = self._w.now()
+        await self._w.sleep(self._costs.quantise(self._costs.load_s))
+        return (("load", self._w.now() - began_s),)
+
+    def unload_worker(self, pop: Pop, worker: Worker) -> None:
+        """One user less of the process's module."""
+        self._loaded[self._host_of[pop.spec.id], worker.component.digest] -= 1
+
+    async def run_worker(self, pop: Pop, worker: Worker, request: Request) -> Response:
+        """Instantiate and execute for as long as the request's stream says."""
+        del pop, worker
+        costs = self._costs
+        execute_s = costs.draw(costs.execute_s, request.stream)
+        traps = costs.failing_share > 0.0 and request.stream.uniform() < costs.failing_share
+        await within(self._w, costs.quantise(costs.instantiate_s) + execute_s, request.deadline_s)
+        if traps:
+            raise GuestTrapError("the modelled guest trapped")
+        return Response(200, "ok", timings=Timings(instantiate_s=costs.instantiate_s, execute_s=execute_s))
+
+    async def fetch_origin(self, pop: Pop, request: Request) -> Response:
+        """The origin answers for as long as the request's stream says."""
+        del pop
+        costs = self._costs
+        origin_s = costs.draw(costs.origin_s, request.stream)
+        fails = costs.failing_share > 0.0 and request.stream.uniform() < costs.failing_share
+        await within(self._w, origin_s, request.deadline_s)
+        if fails:
+            raise OriginError("the modelled origin broke the connection")
+        return Response(200, "ok")

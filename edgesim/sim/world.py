@@ -1,0 +1,131 @@
+"""The simulated world: the World protocol on the kernel, with modelled leaves.
+
+It runs the same flows as the live world. Kills, deploys and arrivals are external events of the kernel; `sim/run.py` sets
+them up. It does not print, keep time series or read files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edgesim.core.serve import serve_at_pop
+from edgesim.core.waiter import TIMED_OUT, TimedOut, Waiter
+from edgesim.errors import PopUnreachableError
+from edgesim.model.events import HealthReported
+from edgesim.sim.kernel import Kernel, sleep, wait
+from edgesim.sim.leaves import ModelledLeaves
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+
+    from edgesim.core.health import HealthTable
+    from edgesim.core.pop import Pop
+    from edgesim.core.request import Request, Response
+    from edgesim.model.events import Event
+    from edgesim.model.ids import HostId, PopId
+    from edgesim.sim.kernel import Flow
+    from edgesim.sim.leaves import Costs
+
+T = TypeVar("T")
+
+
+class _Done:
+    """An awaitable that does not suspend."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield
+
+
+_DONE = _Done()
+
+
+class SimWorld:
+    """Twenty or four thousand PoPs, one clock."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        *,
+        pops: Mapping[PopId, Pop],
+        host_of: Mapping[PopId, HostId],
+        health: HealthTable,
+        costs: Costs,
+        on_event: Callable[[Event], None],
+    ) -> None:
+        self.kernel = kernel
+        self.pops = pops
+        self._host_of = host_of
+        self._health = health
+        self._costs = costs
+        self._on_event = on_event
+        self._visitors: dict[PopId, dict[Flow, None]] = {pop: {} for pop in pops}
+        leaves = ModelledLeaves(self, costs, host_of)
+        self.fetch_bundle = leaves.fetch_bundle
+        self.load_worker = leaves.load_worker
+        self.unload_worker = leaves.unload_worker
+        self.run_worker = leaves.run_worker
+        self.fetch_origin = leaves.fetch_origin
+
+    def now(self) -> float:
+        """Virtual seconds since the start of the simulation."""
+        return self.kernel.now_s
+
+    def sleep(self, seconds: float) -> Awaitable[None]:
+        """Let virtual time pass."""
+        return sleep(seconds) if seconds > 0.0 else _DONE
+
+    async def wait(self, waiter: Waiter[T], deadline_s: float) -> T | TimedOut:
+        """See World.wait."""
+        if waiter.done:
+            return waiter.value
+        if deadline_s <= self.kernel.now_s:
+            return TIMED_OUT
+        return await wait(waiter, deadline_s)
+
+    async def forward(self, pop: PopId, request: Request) -> Response:
+        """Serve at the PoP, in this flow; a kill is thrown into it."""
+        target = self.pops[pop]
+        if not target.alive:
+            raise PopUnreachableError(f"{pop} refused the connection")
+        flow = self.kernel.current
+        assert flow is not None
+        visitors = self._visitors[pop]
+        visitors[flow] = None
+        try:
+            return await serve_at_pop(self, target, request)
+        finally:
+            del visitors[flow]
+
+    async def reply(self, request: Request, response: Response) -> None:
+        """Nothing is left to model: the response leg has been waited for."""
+
+    def spawn(self, flow: Coroutine[Any, Any, None], name: str) -> None:
+        """Start a flow of its own."""
+        self.kernel.spawn(flow, name)
+
+    def publish(self, event: Event) -> None:
+        """Beats reach the front door after the bus delay; everything else is the observer's."""
+        if event.__class__ is HealthReported:
+            self.kernel.spawn(self._deliver(event), "deliver")
+        else:
+            self._on_event(event)
+
+    async def _deliver(self, beat: HealthReported) -> None:
+        await self.sleep(self._costs.quantise(self._costs.bus_s))
+        now_s = self.kernel.now_s
+        for pop in beat.pops:
+            self._health.beat(pop.pop, pop.state, now_s)
+
+    def kill(self, pop: PopId) -> None:
+        """The PoP dies: its requests in flight break, its memory is lost, its beats stop. Nobody is told."""
+        target = self.pops[pop]
+        if not target.alive:
+            return
+        for flow in list(self._visitors[pop]):
+            self.kernel.interrupt(flow, PopUnreachableError(f"{pop} broke the connection"))
+        for worker in target.loaded():
+            self.unload_worker(target, worker)
+        target.kill()
