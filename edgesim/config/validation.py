@@ -44,30 +44,36 @@ _EXPECTED = {
 """Pydantic's error types (strict mode) and what was expected there."""
 
 
-def validate(source: YamlSource, model: type[M]) -> M:
-    """The document as an instance of `model`.
+def validate(source: YamlSource, model: type[M], path: tuple[str | int, ...] = ()) -> M:
+    """The document, or the part of it at `path`, as an instance of `model`.
 
     Raises:
         ConfigError: with every problem of the document, its form included.
     """
+    data = source.data
+    for part in path:
+        data = data[part]
     try:
-        value = model.model_validate(source.data)
+        value = model.model_validate(data)
     except ValidationError as exc:
-        source.fail(problems_from_pydantic(exc, source, model))
+        source.fail(problems_from_pydantic(exc, source, model, path))
         raise  # not reached: a ValidationError has at least one error
     source.fail()
     return value
 
 
-def problems_from_pydantic(error: ValidationError, source: YamlSource, model: type[BaseModel]) -> list[Problem]:
+def problems_from_pydantic(
+    error: ValidationError, source: YamlSource, model: type[BaseModel], path: tuple[str | int, ...] = ()
+) -> list[Problem]:
     """Every error of a validation as a problem of the file it came from.
 
     Args:
-        error: what `model.model_validate(source.data)` raised.
+        error: what `model.model_validate(data)` raised.
         source: the document.
         model: the model; its field names are what unknown keys are compared with.
+        path: where `data` stands in the document; `()` when it is the whole.
     """
-    return [_problem(details, source, model) for details in error.errors(include_url=False)]
+    return [_problem(details, source, model, path) for details in error.errors(include_url=False)]
 
 
 def did_you_mean(word: str, known: Iterable[str], *, what: str = "known") -> str:
@@ -82,12 +88,12 @@ def did_you_mean(word: str, known: Iterable[str], *, what: str = "known") -> str
     return f"{what}: {', '.join(names[:12])}" + (", …" if len(names) > 12 else "")
 
 
-def _problem(details: ErrorDetails, source: YamlSource, model: type[BaseModel]) -> Problem:
+def _problem(details: ErrorDetails, source: YamlSource, model: type[BaseModel], base: tuple[str | int, ...]) -> Problem:
     kind = details["type"]
-    path = _path_in(source, details["loc"], missing=kind == "missing")
+    path = _path_in(source, base, details["loc"], missing=kind == "missing")
     name = str(details["loc"][-1]) if details["loc"] else ""
     if kind == "extra_forbidden":
-        hint = did_you_mean(name, _keys_at(model, path[:-1]), what="keys that may stand here")
+        hint = did_you_mean(name, _keys_at(model, path[len(base) : -1]), what="keys that may stand here")
         return source.problem(path, f"unknown key '{clip(name)}'", hint, on_key=True)
     if kind == "missing":
         return source.problem(path, f"the key '{name}' is missing", f"add `{name}: …`")
@@ -101,13 +107,20 @@ def _words(details: ErrorDetails) -> tuple[str, str]:
     context: dict[str, Any] = details.get("ctx") or {}
     if "help" in context:
         return details["msg"], str(context["help"])
+    if not details["loc"] and given is None:
+        return "the file is empty", ""
     if kind in _EXPECTED:
         return f"expected {_EXPECTED[kind]}, not {_shown(given)}", ""
     if kind in {"literal_error", "enum"}:
         expected = str(context.get("expected", ""))
+        if " or " not in expected:
+            return f"must be {expected}, not {_shown(given)}", ""
         options = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
         hint = did_you_mean(str(given), options, what="one of")
         return f"{_shown(given)} is not one of {expected}", hint if hint.startswith("did") else ""
+    if kind in {"too_short", "too_long"}:
+        bound, word = ("min_length", "least") if kind == "too_short" else ("max_length", "most")
+        return f"expected at {word} {context[bound]} entries, not {context['actual_length']}", ""
     if kind == "value_error":
         message, _, hint = str(context.get("error", details["msg"])).partition("; ")
         return message, hint
@@ -136,9 +149,10 @@ def _shown(value: object) -> str:
             return clip(value)
 
 
-def _path_in(source: YamlSource, loc: tuple[int | str, ...], *, missing: bool) -> tuple[int | str, ...]:
-    """The part of pydantic's location that exists in the file: it also names validators and members of unions."""
-    path: tuple[int | str, ...] = ()
+def _path_in(
+    source: YamlSource, path: tuple[int | str, ...], loc: tuple[int | str, ...], *, missing: bool
+) -> tuple[int | str, ...]:
+    """The part of pydantic's location below `path` that exists in the file: it also names validators and union members."""
     for part in loc:
         if source.has((*path, part)):
             path = (*path, part)

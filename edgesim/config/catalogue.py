@@ -1,0 +1,199 @@
+"""The data that ships in `pops/`, as values: sites, hardware profiles, metros, access classes, hub graph.
+
+Read once per process. The files are ours and tested, so a mistake in them is reported like a user's, by file and line.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from io import StringIO
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from edgesim.config.resources import resource_path
+from edgesim.config.units import Bytes, Seconds, Share
+from edgesim.config.validation import FileModel, did_you_mean, validate
+from edgesim.config.yaml_source import load_yaml
+from edgesim.errors import ConfigError, Problem, UsageError
+from edgesim.model.access import AccessClass, AccessPlan
+from edgesim.model.geo import LatLon, Metro, distance_km
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A place where a PoP can stand: the airport whose code names it."""
+
+    iata: str
+    """Lowercase IATA code."""
+    city: str
+    country: str
+    at: LatLon
+    region: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A hardware profile: what a PoP has unless it says otherwise."""
+
+    name: str
+    slots: int
+    queue: int
+    queue_timeout_s: float
+    memory_bytes: int
+
+
+@cache
+def load_sites() -> Mapping[str, Site]:
+    """The sites of `pops/sites.csv` by lowercase IATA code."""
+    rows = [
+        Site(iata=row["iata"], city=row["city"], country=row["country"], at=_at(row), region=row["region"])
+        for row in _rows("pops/sites.csv")
+    ]
+    return {site.iata: site for site in rows}
+
+
+@cache
+def load_metros() -> tuple[Metro, ...]:
+    """The metros of `pops/metros.csv`, by id."""
+    rows = [
+        Metro(
+            id=int(row["id"]),
+            city=row["city"],
+            country=row["country"],
+            at=_at(row),
+            weight=float(row["weight"]),
+            timezone=row["timezone"],
+        )
+        for row in _rows("pops/metros.csv")
+    ]
+    return tuple(sorted(rows, key=lambda metro: metro.id))
+
+
+def find_metro(name: str) -> Metro:
+    """A metro by id or by the name of its city, whatever its case and accents (`São Paulo`, `sao paulo`, `5`).
+
+    A country may follow to tell cities of the same name apart: `San Jose, CR`.
+
+    Raises:
+        UsageError: there is none with this name.
+    """
+    by_name: dict[str, Metro] = {}
+    for metro in sorted(load_metros(), key=lambda m: -m.weight):
+        for key in (_folded(metro.city), _folded(f"{metro.city}, {metro.country}"), str(metro.id)):
+            by_name.setdefault(key, metro)
+    found = by_name.get(_folded(name))
+    if found is None:
+        cities = {_folded(m.city): m.city for m in load_metros()}
+        hint = did_you_mean(_folded(name), cities, what="some that are known")
+        for folded, city in cities.items():
+            hint = hint.replace(f"'{folded}'", f"'{city}'")
+        raise UsageError(f"no metro '{name[:60]}'", help=hint)
+    return found
+
+
+def nearest_site(at: LatLon) -> Site:
+    """The catalogue's site that is nearest to a place."""
+    return min(load_sites().values(), key=lambda site: (distance_km(at, site.at), site.iata))
+
+
+class _ProfileFile(FileModel):
+    slots: Annotated[int, Field(ge=1)]
+    queue: Annotated[int, Field(ge=0)]
+    queue_timeout: Seconds
+    memory: Bytes
+
+
+@cache
+def load_profiles() -> Mapping[str, Profile]:
+    """The hardware profiles of `pops/profiles.yaml` by name."""
+    source = load_yaml(resource_path("pops/profiles.yaml"), "pops/profiles.yaml")
+    profiles: dict[str, Profile] = {}
+    for name in source.data:
+        part = validate(source, _ProfileFile, (name,))
+        profiles[name] = Profile(
+            name=name, slots=part.slots, queue=part.queue, queue_timeout_s=part.queue_timeout, memory_bytes=part.memory
+        )
+    return profiles
+
+
+class _AccessClassFile(FileModel):
+    base: Seconds
+    base_sigma: float
+    jitter: Seconds
+    jitter_sigma: float
+
+
+class _AccessFile(FileModel):
+    classes: Annotated[dict[str, _AccessClassFile], Field(min_length=1, max_length=8)]
+    unknown: str
+    mixes: dict[str, dict[str, Share]]
+    default_mix: str
+    countries: dict[str, list[str]]
+
+
+@cache
+def load_access() -> AccessPlan:
+    """The access classes and their mixes, from `pops/access.yaml`."""
+    source = load_yaml(resource_path("pops/access.yaml"), "pops/access.yaml")
+    file = validate(source, _AccessFile)
+    problems = [
+        source.problem(("mixes", name), f"the shares of '{name}' add up to {sum(mix.values()):.3f}, not 1")
+        for name, mix in file.mixes.items()
+        if abs(sum(mix.values()) - 1) > 1e-9
+    ]
+    problems += [
+        source.problem(("mixes", name, access), f"no class '{access}'", did_you_mean(access, file.classes))
+        for name, mix in file.mixes.items()
+        for access in mix
+        if access not in file.classes
+    ]
+    source.fail(problems)
+    return AccessPlan(
+        classes=tuple(
+            AccessClass(
+                name=name, base_s=c.base, base_sigma=c.base_sigma, jitter_s=c.jitter, jitter_sigma=c.jitter_sigma
+            )
+            for name, c in file.classes.items()
+        ),
+        unknown=file.unknown,
+        mixes=file.mixes,
+        country_mix={country: group for group, members in file.countries.items() for country in members},
+        default_mix=file.default_mix,
+    )
+
+
+@cache
+def load_hub_graph() -> dict[str, Any]:
+    """The parsed `pops/hub_graph.json`: what `edgesim.model.rtt.HubGraph.from_values` takes."""
+    data: dict[str, Any] = json.loads(resource_path("pops/hub_graph.json").read_text(encoding="utf-8"))
+    return data
+
+
+def _rows(name: str) -> Iterator[dict[str, str]]:
+    """The rows of a CSV file that ships with edgesim; a missing cell is reported with its line."""
+    reader = csv.DictReader(StringIO(resource_path(name).read_text(encoding="utf-8")))
+    for row in reader:
+        if None in row or None in row.values():
+            problem = Problem(
+                file=name, line=reader.line_num, col=1, field="", message="the row has too many or too few cells"
+            )
+            raise ConfigError([problem])
+        yield row
+
+
+def _at(row: Mapping[str, str]) -> LatLon:
+    return LatLon(float(row["lat"]), float(row["lon"]))
+
+
+def _folded(name: str) -> str:
+    """A name without case, accents and doubled spaces."""
+    plain = unicodedata.normalize("NFKD", name)
+    return " ".join("".join(c for c in plain if not unicodedata.combining(c)).casefold().split())
