@@ -169,6 +169,12 @@ class AlreadyRunningError(EdgesimError):
     code = "E0308"
 
 
+class ProcessError(EdgesimError):
+    """A process of the edge ended or did not become ready."""
+
+    code = "E0309"
+
+
 # -- one request: the tenant's worker ---------------------------------------------------------------------------------
 
 
