@@ -1,0 +1,90 @@
+"""How commands print: results to stdout, progress and everything for people's eyes only to stderr.
+
+Colour and live views only where they help: NO_COLOR, CI, TERM=dumb and output that is not a terminal turn them off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
+
+_WIDTH_PIPED = 4096
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether somebody watches this stream in a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+
+
+def use_color(stream: TextIO) -> bool:
+    """Whether to colour what is printed there (https://no-color.org)."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """A rich console on the stream (stdout by default); wide when it is piped, so that nothing is cut."""
+    from rich.console import Console
+
+    stream = stream or sys.stdout
+    width = None if stream.isatty() else _WIDTH_PIPED
+    return Console(file=stream, width=width, no_color=not use_color(stream), highlight=False, soft_wrap=False)
+
+
+def echo_json(schema: str, document: dict[str, Any]) -> None:
+    """Print one JSON document; `schema` names its shape and version."""
+    click.echo(json.dumps({"schema": f"edgesim.{schema}", **document}, indent=2, ensure_ascii=False))
+
+
+def note(text: str, **style: Any) -> None:
+    """A line for people, on stderr."""
+    click.echo(click.style(text, **style) if style else text, err=True, color=use_color(sys.stderr))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
+    """Print rows under their headings on stdout; the columns in `right` are aligned right (numbers)."""
+    table = make_table(columns, right=right)
+    for row in rows:
+        table.add_row(*row)
+    out = console()
+    if sys.stdout.isatty():
+        out.print(table)
+        return
+    with out.capture() as capture:
+        out.print(table)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def make_table(columns: Sequence[str], *, right: Iterable[str] = (), title: str | None = None) -> Any:
+    """An empty rich table in the style of all our tables."""
+    from rich.table import Table
+
+    table = Table(
+        box=None, padding=(0, 2, 0, 0), header_style="bold", title=title, title_justify="left", pad_edge=False
+    )
+    numbers = set(right)
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", no_wrap=True)
+    return table
+
+
+def ms(seconds: float | None) -> str:
+    """A duration in milliseconds with three significant digits; a dash when there is none."""
+    if seconds is None:
+        return "-"
+    value = seconds * 1e3
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{digits}f} ms"
+
+
+def count(value: float | None) -> str:
+    """A whole number with thousands separated; a dash when there is none."""
+    return "-" if value is None else f"{value:,.0f}"
