@@ -59,11 +59,18 @@ REQUEST_PART: Final = Metric(
     labels=("pop", "part"),
     scope="pop",
 )
+COLD_STARTS: Final = Metric(
+    name="edgesim_cold_starts_total",
+    kind="counter",
+    help="Cold starts, by the worker's state before (absent, disk) and by role: the request that triggered the start,"
+    " one that waited for it, or a deploy.",
+    labels=("pop", "start", "role"),
+    scope="pop",
+)
 COLD_START: Final = Metric(
     name="edgesim_cold_start_seconds",
     kind="histogram",
-    help="Whole cold starts, by the worker's state before (absent, disk) and by role: the request that triggered the start,"
-    " one that waited for it, or a deploy.",
+    help="How long cold starts took as a whole, by the worker's state before and by role.",
     labels=("pop", "start", "role"),
     scope="pop",
 )
@@ -148,7 +155,7 @@ FRONT_DOOR_NETWORK: Final = Metric(
     name="edgesim_front_door_network_seconds",
     kind="histogram",
     help="Modelled network time of a request between client and PoP, unscaled, over all attempts.",
-    labels=("pop",),
+    labels=(),
     scope="front door",
 )
 LOOP_LAG: Final = Metric(
@@ -188,6 +195,7 @@ CATALOG: Final = {
         REQUESTS,
         REQUEST_DURATION,
         REQUEST_PART,
+        COLD_STARTS,
         COLD_START,
         COLD_START_PHASE,
         POP_UP,

@@ -15,7 +15,7 @@ from edgesim.observe.catalog import NONE
 from edgesim.observe.store import Number, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from edgesim.model.events import Event
     from edgesim.model.ids import HostId, PopId
@@ -58,10 +58,12 @@ class Recorder:
         self._requests: dict[tuple[str, str, str, str], Number] = {}
         self._routed: dict[tuple[str, str, str, str], tuple[Number, Number]] = {}
         self._pops: dict[str, _PopHistograms] = {}
-        self._doors: dict[str, tuple[Callable[[float], None], Callable[[float], None]]] = {}
+        self._doors: dict[str, Callable[[float], None]] = {}
+        self._network = self._store.histogram(catalog.FRONT_DOOR_NETWORK).record
         self._beats: dict[HostId, frozenset[PopId]] = {}
         self._reports: dict[PopId, PopReported] = {}
-        self._loop_lag: Callable[[float], None] | None = None
+        self.loop_lag = self._store.histogram(catalog.LOOP_LAG).record
+        """Record how late, in seconds, the event loop woke from a timer."""
         self._handlers: dict[type, Callable[[Any], None]] = {
             RequestServed: self._served,
             RequestRouted: self._routed_request,
@@ -84,7 +86,7 @@ class Recorder:
         self._store.number(catalog.POOL_SLOTS, pop).value = slots
         for start in ("absent", "disk"):
             for role in ("trigger", "waiter", DEPLOY_ROLE):
-                self._store.histogram(catalog.COLD_START, pop, start, role)
+                self._store.number(catalog.COLD_STARTS, pop, start, role)
 
     def add_routes(self, pops: Iterable[str]) -> None:
         """Announce the PoPs that this process's front door routes to, as `add_pop` does for PoPs."""
@@ -110,12 +112,6 @@ class Recorder:
     def handle(self, event: Event) -> None:
         """Count an event that happened in this process."""
         self._handlers[type(event)](event)
-
-    def loop_lag(self, seconds: float) -> None:
-        """Record how late the event loop woke from a timer."""
-        if self._loop_lag is None:
-            self._loop_lag = self._store.histogram(catalog.LOOP_LAG).record
-        self._loop_lag(seconds)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that can be merged across processes, as JSON-able values."""
@@ -144,9 +140,8 @@ class Recorder:
         requests, routed = self._routed.get(key) or self._routed_counters(key)
         requests.value += 1
         routed.value += 1
-        duration, network = self._doors.get(event.pop) or self._door(event.pop)
-        duration(event.duration_s)
-        network(event.network_s)
+        (self._doors.get(event.pop) or self._door(event.pop))(event.duration_s)
+        self._network(event.network_s)
         for pop in event.failed:
             self._store.number(catalog.FAILOVERS, pop).value += 1
 
@@ -171,17 +166,15 @@ class Recorder:
         histograms = self._pops[pop] = _PopHistograms(self._store, pop)
         return histograms
 
-    def _door(self, pop: str) -> tuple[Callable[[float], None], Callable[[float], None]]:
-        pair = self._doors[pop] = (
-            self._store.histogram(catalog.FRONT_DOOR_DURATION, pop).record,
-            self._store.histogram(catalog.FRONT_DOOR_NETWORK, pop).record,
-        )
-        return pair
+    def _door(self, pop: str) -> Callable[[float], None]:
+        record = self._doors[pop] = self._store.histogram(catalog.FRONT_DOOR_DURATION, pop).record
+        return record
 
     # -- everything else ------------------------------------------------------------------------------------------------
 
     def _cold_started(self, event: ColdStarted) -> None:
         role = DEPLOY_ROLE if event.cause == "deploy" else event.role
+        self._store.number(catalog.COLD_STARTS, event.pop, event.start, role).value += 1
         self._store.histogram(catalog.COLD_START, event.pop, event.start, role).record(event.total_s)
         for phase, seconds in event.phases:
             self._store.histogram(catalog.COLD_START_PHASE, event.pop, phase, role).record(seconds)
@@ -214,15 +207,3 @@ class Recorder:
 def _known_app(app: str, outcome: str) -> str:
     """The app for a label: whoever sends a `Host` that is no app must not choose a label value."""
     return NONE if outcome in ("no_app", "bad_request") else app
-
-
-def merged(states: Iterable[Mapping[str, Any]]) -> Store:
-    """One store that holds the sum of several processes' snapshots.
-
-    Raises:
-        ValueError: one of them is not a snapshot.
-    """
-    store = Store()
-    for state in states:
-        store.merge_json(state)
-    return store

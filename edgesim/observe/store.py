@@ -12,7 +12,7 @@ from edgesim.observe.catalog import CATALOG, DEFAULT_LABEL_LIMIT, LABEL_LIMITS, 
 from edgesim.observe.histogram import Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
 SCHEMA: Final = "edgesim.stats/1"
 Labels = tuple[str, ...]
@@ -109,28 +109,41 @@ class Store:
                 ]
         return {"schema": SCHEMA, "metrics": metrics}
 
-    def merge_json(self, state: Mapping[str, Any]) -> None:
-        """Add what another process's `to_json` wrote; metrics that this version does not know are left out.
+    @classmethod
+    def from_json(cls, state: object) -> Store:
+        """The store that `to_json` wrote; metrics that this version does not know are left out.
 
         Raises:
             ValueError: the state has another schema, or is not shaped like one.
         """
-        if state.get("schema") != SCHEMA:
-            raise ValueError(f"not {SCHEMA}: {state.get('schema')!r}")
+        if not isinstance(state, dict) or state.get("schema") != SCHEMA:
+            raise ValueError(f"its schema is not {SCHEMA}")
+        self = cls()
         try:
             for name, children in state["metrics"].items():
-                family = self.numbers.get(name) or self.histograms.get(name)
-                if family is None or not family.metric.mergeable:
+                metric = CATALOG.get(name)
+                if metric is None or not metric.mergeable:
                     continue
                 for labels, value in children:
-                    if len(labels) != len(family.metric.labels) or not all(isinstance(v, str) for v in labels):
+                    if len(labels) != len(metric.labels) or not all(isinstance(label, str) for label in labels):
                         raise ValueError(f"labels of {name}: {labels!r}")
-                    if name in self.numbers:
-                        self.numbers[name].child(*labels).value += value
+                    if metric.kind == "histogram":
+                        self.histogram(metric, *labels).merge(Histogram.from_json(value))
                     else:
-                        self.histograms[name].child(*labels).merge(Histogram.from_json(value))
+                        self.number(metric, *labels).value += value
         except (AttributeError, KeyError, TypeError) as exc:
             raise ValueError(f"malformed {SCHEMA}: {exc!r}") from exc
+        return self
+
+    def merge(self, other: Store) -> None:
+        """Add the values of another process's store, where adding makes sense."""
+        for name, numbers in other.numbers.items():
+            if numbers.metric.mergeable:
+                for labels, number in numbers.children.items():
+                    self.numbers[name].child(*labels).value += number.value
+        for name, histograms in other.histograms.items():
+            for labels, histogram in histograms.children.items():
+                self.histograms[name].child(*labels).merge(histogram)
 
     def _count_overflow(self, label: str) -> None:
         self.numbers[LABEL_OVERFLOWS.name].child(label).value += 1

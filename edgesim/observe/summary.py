@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesim.model.ids import PHASES
 from edgesim.observe import catalog
 from edgesim.observe.histogram import Histogram
-from edgesim.observe.recorder import DEPLOY_ROLE, merged
+from edgesim.observe.recorder import DEPLOY_ROLE
+from edgesim.observe.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from edgesim.observe.store import Store
 
 NOT_ERRORS: Final = frozenset({"ok", "client_gone"})
 """Outcomes that are not the edge's failure: it answered, or the client left before it could."""
@@ -108,17 +107,8 @@ class Summary:
         return asdict(self)
 
 
-def summarise(states: Iterable[Mapping[str, Any]], *, missing: Mapping[str, str] | None = None) -> Summary:
-    """The summary of several processes' `Recorder.snapshot()`.
-
-    Raises:
-        ValueError: one of the states is not a snapshot.
-    """
-    return summarise_store(merged(states), missing=missing)
-
-
-def summarise_store(store: Store, *, missing: Mapping[str, str] | None = None) -> Summary:
-    """The summary of a store that is already merged, or of the only process."""
+def summarise(store: Store, *, missing: Mapping[str, str] | None = None) -> Summary:
+    """The summary of a store: one process's, or several merged (`merged`)."""
     outcomes = _by_label(store, catalog.FRONT_DOOR_REQUESTS, 1)
     duration = Histogram()
     for histogram in store.histograms[catalog.FRONT_DOOR_DURATION.name].children.values():
@@ -138,6 +128,18 @@ def summarise_store(store: Store, *, missing: Mapping[str, str] | None = None) -
         duration=Latency.of(duration),
         missing=dict(missing or {}),
     )
+
+
+def merged(states: Iterable[object]) -> Store:
+    """One store with the sum of several processes' `Recorder.snapshot()`.
+
+    Raises:
+        ValueError: one of them is not a snapshot.
+    """
+    total = Store()
+    for state in states:
+        total.merge(Store.from_json(state))
+    return total
 
 
 def _pops(store: Store) -> dict[str, PopSummary]:
