@@ -1,7 +1,7 @@
 """A log-linear histogram of durations, in whole microseconds: the one latency type of edgesim.
 
 Edges are 2^k and 1.5·2^k µs, from 1 µs to 33.6 s, upper edges inclusive as in Prometheus, so that what is summarised here
-and what Prometheus computes from the exported buckets are the same thing. A bucket is at most 50 % wide. Everything inside
+and what Prometheus computes from the exported buckets are the same thing. From 2 µs on, a bucket is at most half as wide as its lower edge. Everything inside
 is an integer: merging is exact and does not depend on the order. It does not keep single values, minimum or maximum.
 """
 

@@ -1,0 +1,210 @@
+"""Events become the right values, and labels stay bounded."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from edgesim.model.events import ColdStarted, HealthReported, PopHealth, PopReported, RequestRouted, RequestServed
+from edgesim.model.ids import AppName, HostId, PopId
+from edgesim.observe import catalog
+from edgesim.observe.recorder import Recorder
+from edgesim.observe.store import Store
+from tests.support.events import traffic
+
+FRA, GRU = PopId("fra1"), PopId("gru1")
+
+
+def recorder() -> Recorder:
+    """A recorder of a process with two PoPs and a front door."""
+    made = Recorder(process="host1", version="0.1.0", python="3.11", started_s=1000.0)
+    for pop in (FRA, GRU):
+        made.add_pop(pop, slots=8)
+    made.add_routes([FRA, GRU])
+    return made
+
+
+def served(**changes: object) -> RequestServed:
+    """A request that went well at fra1."""
+    values: dict[str, object] = {
+        "pop": FRA, "app": AppName("hello"), "version": 1, "outcome": "ok", "start": "fresh", "role": "", "status": 200,
+        "network_s": 0.03, "queue_s": 0.0, "start_s": 0.0, "execute_s": 0.0005, "origin_s": 0.0, "duration_s": 0.0007,
+    }  # fmt: skip
+    return RequestServed(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def routed(**changes: object) -> RequestRouted:
+    """The same request at the front door."""
+    values: dict[str, object] = {
+        "pop": FRA, "app": AppName("hello"), "outcome": "ok", "status": 200, "reason": "first", "failed": (),
+        "network_s": 0.03, "duration_s": 0.04, "metro": 7,
+    }  # fmt: skip
+    return RequestRouted(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def values(store: Store, metric: catalog.Metric) -> dict[tuple[str, ...], float]:
+    """The non-zero numbers of a metric by its labels."""
+    return {labels: child.value for labels, child in store.numbers[metric.name].children.items() if child.value}
+
+
+def test_a_served_request_is_counted_with_its_parts() -> None:
+    """Counter, duration and those parts that occurred."""
+    made = recorder()
+    made.handle(served())
+    made.handle(served(start="", execute_s=0.0, origin_s=0.05, outcome="origin_error"))
+
+    parts = made.store.histograms[catalog.REQUEST_PART.name].children
+
+    assert values(made.store, catalog.REQUESTS) == {
+        ("fra1", "hello", "ok", "fresh"): 1,
+        ("fra1", "hello", "origin_error", "none"): 1,
+    }
+    assert made.store.histogram(catalog.REQUEST_DURATION, "fra1").count == 2
+    assert {part: parts["fra1", part].count for part in ("network", "queue", "start", "execute", "origin")} == {
+        "network": 2, "queue": 2, "start": 0, "execute": 1, "origin": 1,
+    }  # fmt: skip
+
+
+def test_a_routed_request_is_counted_with_its_failovers() -> None:
+    """Decision, outcome and each PoP that failed on the way."""
+    made = recorder()
+    made.handle(routed())
+    made.handle(routed(pop=GRU, reason="failover", failed=(FRA,)))
+    made.handle(routed(pop=PopId(""), reason="none", outcome="unreachable", failed=(GRU, FRA)))
+
+    assert values(made.store, catalog.ROUTED_REQUESTS) == {
+        ("fra1", "first"): 1,
+        ("gru1", "failover"): 1,
+        ("none", "none"): 1,
+    }
+    assert values(made.store, catalog.FAILOVERS) == {("fra1",): 2, ("gru1",): 1}
+    assert values(made.store, catalog.FRONT_DOOR_REQUESTS) == {("hello", "ok"): 2, ("hello", "unreachable"): 1}
+
+
+@pytest.mark.parametrize(
+    ("cause", "role", "expected"), [("request", "trigger", "trigger"), ("request", "waiter", "waiter"), ("deploy", "", "deploy")]
+)  # fmt: skip
+def test_cold_starts_are_split_by_phase_and_role(cause: str, role: str, expected: str) -> None:
+    """A start that a deploy caused has a role of its own."""
+    made = recorder()
+    made.handle(
+        ColdStarted(
+            pop=FRA, app=AppName("hello"), version=1, start="absent", role=role, cause=cause,  # type: ignore[arg-type]
+            phases=(("fetch", 0.004), ("compile", 0.06)), total_s=0.07,
+        )
+    )  # fmt: skip
+
+    phases = made.store.histograms[catalog.COLD_START_PHASE.name].children
+
+    assert values(made.store, catalog.COLD_STARTS) == {("fra1", "absent", expected): 1}
+    assert {labels: child.sum_s for labels, child in phases.items()} == {
+        ("fra1", "fetch", expected): 0.004,
+        ("fra1", "compile", expected): 0.06,
+    }
+    assert made.store.histogram(catalog.COLD_START, "fra1", "absent", expected).sum_s == 0.07
+
+
+def test_a_generation_is_distributed_once() -> None:
+    """The phase `distribute` comes with the first report of a generation, not with the ones that follow."""
+    made = recorder()
+    for state in ("pending", "downloading", "ready"):
+        made.handle(PopReported(pop=FRA, epoch=1, gen=4, state=state, apps={}, distribute_s=0.01))  # type: ignore[arg-type]
+
+    assert made.store.histogram(catalog.COLD_START_PHASE, "fra1", "distribute", "deploy").count == 1
+
+
+def test_rollout_shows_only_versions_that_are_served() -> None:
+    """When the last PoP has moved on, the old version has no value left."""
+    made = recorder()
+    for version in range(1, 200):
+        for pop in (FRA, GRU):
+            made.handle(PopReported(pop=pop, epoch=1, gen=version, state="ready", apps={"hello": version}))
+        assert values(made.store, catalog.ROLLOUT_POPS) == {("hello", str(version), "ready"): 2}
+
+    assert not values(made.store, catalog.LABEL_OVERFLOWS)
+
+
+def test_gauges_follow_the_beat_and_a_killed_pop_goes_down() -> None:
+    """A PoP that is missing in its host's next beat is down and empty."""
+    made = recorder()
+    both = tuple(PopHealth(pop=pop, state="ready", busy=3, queued=1, loaded_bytes=4096) for pop in (FRA, GRU))
+    made.handle(HealthReported(host=HostId("host1"), boot="b", pops=both))
+    made.handle(HealthReported(host=HostId("host1"), boot="b", pops=both[:1]))
+
+    assert values(made.store, catalog.POP_UP) == {("fra1",): 1}
+    assert values(made.store, catalog.INSTANCES_BUSY) == {("fra1",): 3}
+    assert values(made.store, catalog.QUEUE_DEPTH) == {("fra1",): 1}
+    assert values(made.store, catalog.LOADED_BYTES) == {("fra1",): 4096}
+    assert values(made.store, catalog.POOL_SLOTS) == {("fra1",): 8, ("gru1",): 8}
+
+
+def test_labels_are_bounded() -> None:
+    """Apps beyond the limit are counted under `other`, and that is counted too."""
+    made = recorder()
+    for number in range(100):
+        made.handle(served(app=AppName(f"app{number}")))
+        made.handle(served(app=AppName(f"app{number}")))
+
+    requests = values(made.store, catalog.REQUESTS)
+
+    assert len(requests) == catalog.LABEL_LIMITS["app"] + 1
+    assert requests["fra1", "other", "ok", "fresh"] == 2 * (100 - catalog.LABEL_LIMITS["app"])
+    assert sum(requests.values()) == 200
+    assert values(made.store, catalog.LABEL_OVERFLOWS).keys() == {("app",)}
+
+
+def test_strangers_do_not_choose_label_values() -> None:
+    """The app of a request that named none of ours is not a label."""
+    made = recorder()
+    for number in range(100):
+        made.handle(routed(app=AppName(f"probe{number}"), outcome="no_app", pop=PopId(""), reason="none"))
+
+    assert values(made.store, catalog.FRONT_DOOR_REQUESTS) == {("none", "no_app"): 100}
+
+
+def test_snapshots_of_processes_add_up() -> None:
+    """Two processes' snapshots merge to what one process would have counted."""
+    events = list(traffic([FRA, GRU], requests=50))
+    one, two, all_of_it = recorder(), recorder(), recorder()
+    for event in events:
+        all_of_it.handle(event)
+        (one if getattr(event, "pop", FRA) == FRA else two).handle(event)
+
+    total = Store.from_json(json.loads(json.dumps(one.snapshot())))
+    total.merge(Store.from_json(json.loads(json.dumps(two.snapshot()))))
+
+    for name, family in all_of_it.store.histograms.items():
+        assert {k: (h.counts, h.sum_us) for k, h in total.histograms[name].children.items()} == {
+            k: (h.counts, h.sum_us) for k, h in family.children.items()
+        }
+    for metric in (catalog.REQUESTS, catalog.ROUTED_REQUESTS, catalog.FAILOVERS, catalog.ROLLOUT_POPS):
+        assert values(total, metric) == values(all_of_it.store, metric)
+    assert values(total, catalog.POOL_SLOTS) == {("fra1",): 16, ("gru1",): 16}
+    assert not total.numbers[catalog.BUILD_INFO.name].children
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        {},
+        {"schema": "edgesim.stats/0", "metrics": {}},
+        {"schema": "edgesim.stats/1"},
+        {"schema": "edgesim.stats/1", "metrics": {"edgesim_requests_total": [[["fra1"], 1]]}},
+        {"schema": "edgesim.stats/1", "metrics": {"edgesim_requests_total": [[["a", "b", "c", 4], 1]]}},
+        {"schema": "edgesim.stats/1", "metrics": {"edgesim_request_duration_seconds": [[["a"], 1]]}},
+    ],
+)
+def test_malformed_snapshots_are_refused(state: object) -> None:
+    """What is no snapshot raises ValueError, whatever it is."""
+    with pytest.raises(ValueError):
+        Store.from_json(state)
+
+
+def test_unknown_metrics_of_newer_processes_are_left_out() -> None:
+    """A process of another version may count more than we know."""
+    store = Store.from_json({"schema": "edgesim.stats/1", "metrics": {"edgesim_new_total": [[[], 1]]}})
+
+    assert Counter(family.metric.name for family in store.families()) == {}
