@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -22,9 +22,12 @@ from edgesim.config.yaml_source import load_yaml
 from edgesim.errors import ConfigError, Problem, UsageError
 from edgesim.model.access import AccessClass, AccessPlan
 from edgesim.model.geo import LatLon, Metro, distance_km
+from edgesim.model.rtt import HubGraph, NetworkModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from edgesim.model.topology import Topology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,10 +174,20 @@ def load_access() -> AccessPlan:
 
 
 @cache
-def load_hub_graph() -> dict[str, Any]:
-    """The parsed `pops/hub_graph.json`: what `edgesim.model.rtt.HubGraph.from_values` takes."""
-    data: dict[str, Any] = json.loads(resource_path("pops/hub_graph.json").read_text(encoding="utf-8"))
-    return data
+def load_hub_graph() -> HubGraph:
+    """The hub graph of `pops/hub_graph.json`, ready to use."""
+    return HubGraph.from_values(json.loads(resource_path("pops/hub_graph.json").read_text(encoding="utf-8")))
+
+
+def network_model(topology: Topology) -> NetworkModel:
+    """The delays of a world: `topology`'s PoPs and origins with the catalogue's metros, access classes and hub graph."""
+    return NetworkModel(
+        graph=load_hub_graph(),
+        access=load_access(),
+        pops=topology.pops,
+        origins=topology.origins,
+        metros=load_metros(),
+    )
 
 
 def _rows(name: str) -> Iterator[dict[str, str]]:

@@ -103,34 +103,37 @@ def _problem(details: ErrorDetails, source: YamlSource, model: type[BaseModel], 
 
 def _words(details: ErrorDetails) -> tuple[str, str]:
     """What is wrong with a value, and what is expected."""
-    kind, given = details["type"], details["input"]
+    kind, given, shown = details["type"], details["input"], _shown(details["input"])
     context: dict[str, Any] = details.get("ctx") or {}
-    if "help" in context:
-        return details["msg"], str(context["help"])
-    if not details["loc"] and given is None:
-        return "the file is empty", ""
-    if kind in _EXPECTED:
-        return f"expected {_EXPECTED[kind]}, not {_shown(given)}", ""
-    if kind in {"literal_error", "enum"}:
-        expected = str(context.get("expected", ""))
-        if " or " not in expected:
-            return f"must be {expected}, not {_shown(given)}", ""
-        options = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
-        hint = did_you_mean(str(given), options, what="one of")
-        return f"{_shown(given)} is not one of {expected}", hint if hint.startswith("did") else ""
-    if kind in {"too_short", "too_long"}:
+    hint = str(context.get("help", ""))
+    if hint:
+        message = details["msg"]
+    elif not details["loc"] and given is None:
+        message = "the file is empty"
+    elif kind in _EXPECTED:
+        message = f"expected {_EXPECTED[kind]}, not {shown}"
+    elif kind in {"literal_error", "enum"}:
+        message, hint = _choice(str(context["expected"]), shown, str(given))
+    elif kind in {"too_short", "too_long"}:
         bound, word = ("min_length", "least") if kind == "too_short" else ("max_length", "most")
-        return f"expected at {word} {context[bound]} entries, not {context['actual_length']}", ""
-    if kind == "value_error":
-        message, _, hint = str(context.get("error", details["msg"])).partition("; ")
-        return message, hint
-    text = (
-        details["msg"]
-        .replace("Input should be", "must be")
-        .replace("String should", "must")
-        .replace("List should", "must")
-    )
-    return f"{_shown(given)}: {text[:1].lower()}{text[1:]}", ""
+        message = f"expected at {word} {context[bound]} entries, not {context['actual_length']}"
+    elif kind == "value_error":
+        message, _, hint = str(context["error"]).partition("; ")
+    else:
+        text = details["msg"]
+        for theirs, ours in (("Input should be", "must be"), ("String should", "must"), ("List should", "must")):
+            text = text.replace(theirs, ours)
+        message = f"{shown}: {text[:1].lower()}{text[1:]}"
+    return message, hint
+
+
+def _choice(expected: str, shown: str, given: str) -> tuple[str, str]:
+    """The words for a value that is none of a fixed set; `expected` is pydantic's list, `'a', 'b' or 'c'`."""
+    if " or " not in expected:
+        return f"must be {expected}, not {shown}", ""
+    options = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
+    hint = did_you_mean(given, options)
+    return f"{shown} is not one of {expected}", hint if hint.startswith("did") else ""
 
 
 def _shown(value: object) -> str:
