@@ -1,0 +1,349 @@
+"""Runs one guest on a wasmtime fiber: polls it, waits for it, limits it, and unwinds it.
+
+The first slices are polled inline on the event loop, because a thread hop costs more than a small guest. A guest that needs
+more CPU goes on in slices of one tick on a small thread pool, and a guest that waits costs no thread at all. Whatever ends
+the run, the order is the same: no poll runs any more, the future is deleted (which unwinds the fiber), the store is freed.
+A store is never used twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from ctypes import addressof, c_void_p
+from functools import partial
+from time import perf_counter, thread_time
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from edgesim.core.waiter import Waiter
+from edgesim.errors import GuestCpuError, GuestTrapError, GuestWallError
+from edgesim.wasm import raw
+from edgesim.wasm.faults import as_guest_error
+from edgesim.wasm.guest import Exited, GuestResponse, Input, Log, Output, Suspend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
+
+    from edgesim.model.worker import Limits
+    from edgesim.wasm.engine import Ticker
+    from edgesim.wasm.guest import GuestRequest
+
+INLINE_CPU_S: Final = 0.002
+"""CPU time that a guest may use on the event loop's thread before its slices move to the pool."""
+_MAX_TABLES: Final = 32
+_MAX_TABLE_ELEMENTS: Final = 1 << 20
+_MAX_INSTANCES: Final = 64
+_MAX_MEMORIES: Final = 1
+
+LIVE: Final[dict[int, Guest]] = {}
+"""Store context to its guest: how a C callback finds whom it serves."""
+_SUSPENDED: Final[dict[int, tuple[Guest, Suspend, Callable[[Any], None]]]] = {}
+"""Guest number to the host call it waits in, and how to hand its result to the guest."""
+
+
+class Guest:
+    """One store and everything that belongs to it. Subclasses add what their ABI's host functions need."""
+
+    __slots__ = ("context", "error", "error_out", "input", "log", "output", "request", "store", "suspended", "trap_out")
+
+    def __init__(self, engine: int, request: GuestRequest, limits: Limits) -> None:
+        self.request = request
+        self.input = Input(request.body, limits.body_bytes)
+        self.output = Output(limits.body_bytes)
+        self.log = Log(limits.log_bytes)
+        self.error: BaseException | None = None
+        """The first exception of a host function; it is what ended the guest, whatever the engine says."""
+        self.suspended: Suspend | None = None
+        self.error_out = c_void_p()
+        self.trap_out = c_void_p()
+        self.store = raw.store_new(engine, None, None)
+        self.context: int = raw.store_context(self.store)
+        raw.store_limiter(
+            self.store, limits.memory_bytes, _MAX_TABLE_ELEMENTS, _MAX_INSTANCES, _MAX_TABLES, _MAX_MEMORIES
+        )
+        raw.set_epoch_deadline(self.context, 1)
+        raw.epoch_yield(self.context, 1)
+        LIVE[self.context] = self
+
+    def suspend(self, call: Suspend, deliver: Callable[[Any], None], continuation_out: int) -> None:
+        """Leave a host call unfinished. `deliver` writes its result when the wait is over, on the fiber."""
+        self.suspended = call
+        _SUSPENDED[self.context] = (self, call, deliver)
+        slots = (c_void_p * 3).from_address(continuation_out)
+        slots[0], slots[1], slots[2] = _CONTINUE_ADDRESS, self.context, None
+
+    def check(self) -> None:
+        """Raise what ended the last future: a host function's exception, a trap or an engine error."""
+        error, trap = self.error_out.value, self.trap_out.value
+        if not error and not trap:
+            return
+        self.error_out.value = self.trap_out.value = None
+        cause = raw.take_error(error) if error else raw.take_trap(trap or 0)
+        if isinstance(self.error, Exited):
+            if self.error.code and not self.output.status:
+                raise GuestTrapError(
+                    f"the worker exited with code {self.error.code} before it answered{self.log.tail()}"
+                )
+            return
+        if self.error is not None:
+            raise self.error from cause
+        raise cause
+
+    def memory_bytes(self) -> int:
+        """Size of the linear memory, where the ABI shows it."""
+        return 0
+
+    def close(self) -> None:
+        """Free the store. No future of it may be left. Idempotent."""
+        if self.store:
+            LIVE.pop(self.context, None)
+            _SUSPENDED.pop(self.context, None)
+            raw.store_delete(self.store)
+            self.store = None
+            self.input.close()
+
+
+@raw.CONTINUATION  # type: ignore[untyped-decorator]
+def _continue(context: int) -> bool:
+    """Polled by wasmtime until True: delivers the result of a host call that had to wait."""
+    guest, call, deliver = _SUSPENDED[context]
+    if not call.done:
+        return False
+    del _SUSPENDED[context]
+    try:
+        deliver(call)
+    except BaseException as exc:  # noqa: BLE001 - nothing may pass through C; it is raised by Guest.check
+        guest.error = guest.error or exc
+    return True
+
+
+@raw.CONTINUATION  # type: ignore[untyped-decorator]
+def _ready(_context: int) -> bool:
+    """The continuation of a host call that did not have to wait."""
+    return True
+
+
+_CONTINUE_ADDRESS: Final = raw.address(_continue)
+_READY_ADDRESS: Final = raw.address(_ready)
+
+
+def finish_at_once(continuation_out: int) -> None:
+    """Tell wasmtime that an async host function has its result already. An unset continuation would abort the process."""
+    slots = (c_void_p * 3).from_address(continuation_out)
+    slots[0], slots[1], slots[2] = _READY_ADDRESS, None, None
+
+
+class Call(Protocol):
+    """What an ABI does around a run. Each future is a `wasmtime_call_future_t *`."""
+
+    guest: Guest
+
+    def instantiate(self) -> int:
+        """The future that makes the instance."""
+        ...
+
+    def call(self) -> int:
+        """The future that runs the guest, after the instance is there."""
+        ...
+
+    def finish(self) -> None:
+        """The guest has returned: complete the response. Raises GuestOutputError when there is none."""
+        ...
+
+    def close(self) -> None:
+        """Free what was made for the run, the store last."""
+        ...
+
+
+class Execution:
+    """One run of one guest."""
+
+    __slots__ = (
+        "_call",
+        "_cpu_s",
+        "_future",
+        "_guest",
+        "_heavy",
+        "_limits",
+        "_loop",
+        "_pool",
+        "_ticker",
+        "_wall_s",
+        "_why",
+    )
+
+    def __init__(self, call: Call, limits: Limits, ticker: Ticker, pool: ThreadPoolExecutor) -> None:
+        self._call = call
+        self._guest = call.guest
+        self._limits = limits
+        self._ticker = ticker
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self._cpu_s = 0.0
+        self._future: int | None = None
+        self._heavy = False
+        now = self._loop.time()
+        deadline_s = call.guest.request.deadline_s
+        if now + limits.wall_s <= deadline_s:
+            self._wall_s, self._why = now + limits.wall_s, f"its limit of {limits.wall_s:g} s wall-clock time"
+        else:
+            self._wall_s, self._why = deadline_s, "the request's deadline"
+
+    async def run(self) -> GuestResponse:
+        """Run until the guest has ended, or has sent its head and waits. Raises GuestError, or what the client's body raised.
+
+        When cancelled, it returns to the canceller only after the guest has stopped.
+        """
+        self._ticker.enter()
+        try:
+            begin = perf_counter()
+            self._future = self._call.instantiate()
+            await self._drive(until_head=False)
+            instantiated = perf_counter()
+            self._future = self._call.call()
+            ended = await self._drive(until_head=True)
+            if ended:
+                self._call.finish()
+        except BaseException as exc:
+            self._stop()
+            if isinstance(exc, Exception):
+                raise as_guest_error(exc, self._guest, self._limits) from exc
+            raise
+        output = self._guest.output
+        response = GuestResponse(
+            status=output.status,
+            headers=output.headers,
+            body=b"",
+            instantiate_s=instantiated - begin,
+            init_s=0.0,
+            execute_s=perf_counter() - instantiated,
+            cpu_s=self._cpu_s,
+            memory_bytes=self._guest.memory_bytes(),
+        )
+        if ended:
+            response.body = output.take_all()
+            self._stop()
+        else:
+            response.ended = Waiter()
+            task = self._loop.create_task(self._finish(), name="wasm-guest")
+            task.add_done_callback(
+                partial(self._finished, response.ended)
+            )  # runs also if it is cancelled before it starts
+            response.body = GuestBody(output, task)
+        return response
+
+    async def _finish(self) -> None:
+        """The rest of a run whose head is out: errors go to the reader of the body."""
+        try:
+            await self._drive(until_head=False)
+            self._call.finish()
+        except Exception as exc:  # noqa: BLE001 - mapped once, here, for whoever reads the body
+            self._guest.output.error = as_guest_error(exc, self._guest, self._limits)
+
+    def _finished(self, ended: Waiter[None], _task: asyncio.Task[None]) -> None:
+        """The task of `_finish` is over: nothing of the guest runs any more."""
+        self._stop()
+        self._guest.output.end()
+        ended.resolve(None)
+
+    async def _drive(self, *, until_head: bool) -> bool:
+        """Poll the future until it is done (True), or until the head is out and the guest waits (False)."""
+        guest = self._guest
+        while True:
+            call = guest.suspended
+            if call is not None:
+                if until_head and guest.output.status:
+                    return False
+                guest.suspended = None
+                await self._wait(call)
+            done = await self._poll_on_pool() if self._heavy else self._poll()
+            if done:
+                raw.future_delete(self._future)
+                self._future = None
+                guest.check()
+                return True
+            guest.output.wake()
+            if self._cpu_s * 1000.0 > self._limits.cpu_ms:
+                raise GuestCpuError(
+                    f"the worker used more than its limit of {self._limits.cpu_ms:g} ms CPU time",
+                    help="make it do less per request, or raise cpu_ms in its manifest",
+                )
+            if self._loop.time() >= self._wall_s:
+                raise self._too_long()
+            if guest.suspended is None and self._cpu_s > INLINE_CPU_S:
+                self._heavy = True
+
+    async def _wait(self, call: Suspend) -> None:
+        """Do what a host call waits for, within the wall-clock limit."""
+        try:
+            async with asyncio.timeout_at(self._wall_s) as timer:
+                call.value = await call.start()
+        except TimeoutError as exc:
+            if timer.expired():
+                raise self._too_long() from None
+            call.error = exc
+        except Exception as exc:  # noqa: BLE001 - it belongs to the host call, which decides on the fiber
+            call.error = exc
+        call.done = True
+
+    def _poll(self) -> bool:
+        """One slice: until the guest ends, waits, or its tick is over."""
+        begin = thread_time()
+        done: bool = raw.future_poll(self._future)
+        self._cpu_s += thread_time() - begin
+        return done
+
+    async def _poll_on_pool(self) -> bool:
+        """One slice on a thread of the pool. Never leaves a poll running behind."""
+        job = self._pool.submit(self._poll)
+        try:
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            if not job.cancel():
+                while not job.done():  # at most one tick
+                    await _uncancelled_pause()
+            raise
+
+    def _too_long(self) -> GuestWallError:
+        return GuestWallError(
+            f"the worker was still running at {self._why}", help="make it answer sooner, or raise wall in its manifest"
+        )
+
+    def _stop(self) -> None:
+        """Unwind the fiber and free the store. No poll may be running."""
+        if self._future is not None:
+            raw.future_delete(self._future)
+            self._future = None
+        self._call.close()
+        self._ticker.leave()
+
+
+async def _uncancelled_pause() -> None:
+    """Let the loop run for a moment, also when the task is being cancelled again."""
+    try:
+        await asyncio.sleep(0.0005)
+    except asyncio.CancelledError:
+        return
+
+
+class GuestBody:
+    """The body of a guest that still runs: a `model.http.Body` that stops the guest when it is closed."""
+
+    __slots__ = ("_output", "_task")
+
+    def __init__(self, output: Output, task: asyncio.Task[None]) -> None:
+        self._output = output
+        self._task = task
+
+    async def next(self) -> bytes | None:
+        """The next chunk of at most 64 KiB; None at the end. Raises the GuestError that ended the guest."""
+        return await self._output.next()
+
+    def close(self) -> None:
+        """Stop the guest if it still runs. `GuestResponse.ended` says when it has stopped."""
+        self._task.cancel()
+
+
+def out(pointer: c_void_p) -> int:
+    """The address of an out-parameter."""
+    return addressof(pointer)

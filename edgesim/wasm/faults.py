@@ -1,0 +1,48 @@
+"""What a guest's end means, in edgesim's errors: the one place where traps and engine errors are mapped."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import wasmtime
+
+from edgesim.errors import EdgesimError, GuestMemoryError, GuestTrapError
+
+if TYPE_CHECKING:
+    from edgesim.model.worker import Limits
+    from edgesim.wasm.execution import Guest
+
+_NEAR_LIMIT: Final = 0.75
+"""A trap with this share of the memory limit in use is taken for a failed allocation."""
+_OUT_OF_MEMORY: Final = re.compile(
+    r"memory allocation of \d+ bytes failed|out of memory|OutOfMemory|cannot allocate memory", re.IGNORECASE
+)
+_MEMORY_AT_START: Final = re.compile(
+    r"memory minimum size|exceeds memory limits?|resource limit exceeded: memor", re.IGNORECASE
+)
+_WASM_TRAP: Final = re.compile(r"wasm trap: ([^\n]+)")
+
+
+def as_guest_error(exc: Exception, guest: Guest, limits: Limits) -> EdgesimError:
+    """The error to report for `exc`; errors of edgesim itself stay as they are."""
+    if isinstance(exc, EdgesimError):
+        return exc
+    mib = limits.memory_bytes / (1 << 20)
+    help_memory = "use less memory per request, or raise memory in its manifest"
+    text = str(exc)
+    if not isinstance(exc, (wasmtime.Trap, wasmtime.WasmtimeError)):
+        raise exc  # a defect of ours: not to be blamed on the guest
+    if _MEMORY_AT_START.search(text):
+        return GuestMemoryError(
+            f"the worker's memory does not fit into its limit of {mib:g} MiB at start", help=help_memory
+        )
+    used = guest.memory_bytes()
+    if used >= limits.memory_bytes * _NEAR_LIMIT or _OUT_OF_MEMORY.search(guest.log.text):
+        return GuestMemoryError(f"the worker ran out of memory: its limit is {mib:g} MiB", help=help_memory)
+    match = _WASM_TRAP.search(text)
+    what = match.group(1) if match else text.strip().splitlines()[-1] if text.strip() else type(exc).__name__
+    return GuestTrapError(
+        f"the worker trapped: {what}{guest.log.tail()}",
+        help=f"a worker that cannot get memory also ends like this; its limit is {mib:g} MiB",
+    )

@@ -1,0 +1,268 @@
+"""What goes into a guest and what comes out: request, response, and the two bounded byte streams between them.
+
+Host functions run on the guest's fiber, which the event loop or a pool thread polls; the other side of each stream runs on
+the loop. Each counter therefore has one writer, and a host function never touches the loop: where it must wait it returns
+a `Suspend`, and the execution awaits that on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from edgesim.errors import EdgesimError, GuestOutputError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from edgesim.core.waiter import Waiter
+    from edgesim.model.http import Body, Headers
+
+CHUNK_BYTES: Final = 64 * 1024
+"""Largest piece that is handed over at once."""
+WINDOW_BYTES: Final = 256 * 1024
+"""What a guest may write before it has to wait for its client."""
+
+
+@dataclass(slots=True, kw_only=True)
+class GuestRequest:
+    """One HTTP request for a guest."""
+
+    method: str
+    target: str
+    """Path and query as received."""
+    headers: Headers
+    body: Body | None
+    authority: str
+    """Host and port as the client named them."""
+    scheme: str
+    client_address: str
+    deadline_s: float
+    """Absolute, on the event loop's clock."""
+    route: str = "/..."
+    """Pattern of the route that matched, for WAGI's X_MATCHED_ROUTE and PATH_INFO."""
+
+
+@dataclass(slots=True, kw_only=True)
+class GuestResponse:
+    """A guest's answer and what it cost. Times are seconds."""
+
+    status: int
+    headers: Headers
+    body: bytes | Body
+    """All of it when the guest has ended, else a stream with back-pressure."""
+    instantiate_s: float
+    init_s: float
+    execute_s: float
+    """From the call until the guest ended, or until this response was handed over."""
+    cpu_s: float
+    memory_bytes: int
+    """Linear memory at that time; 0 where the ABI does not show it (components)."""
+    ended: Waiter[None] | None = None
+    """Resolved when a guest that still runs has ended and its instance is gone."""
+
+
+class Exited(Exception):  # noqa: N818 - it is no error when the code is 0
+    """The guest asked to end (`proc_exit`, `wasi:cli/exit`)."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"exit code {code}")
+        self.code = code
+
+
+class Suspend:
+    """What a host function returns when it must wait: how to wait, on the loop, and how to finish, on the fiber."""
+
+    __slots__ = ("done", "error", "finish", "start", "value")
+
+    def __init__(self, start: Callable[[], Awaitable[Any]], finish: Callable[[Any], Any]) -> None:
+        self.start = start
+        self.finish = finish
+        self.done = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def result(self) -> Any:
+        """The host function's result. Raises what the wait raised."""
+        if self.error is not None:
+            raise self.error
+        return self.finish(self.value)
+
+
+class Input:
+    """The request body as the guest pulls it."""
+
+    __slots__ = ("_body", "_error", "_limit", "_pulling", "_rest", "_total", "ended")
+
+    def __init__(self, body: Body | None, limit_bytes: int) -> None:
+        self._body = body
+        self._limit = limit_bytes
+        self._rest = memoryview(b"")
+        self._total = 0
+        self._error: Exception | None = None
+        self._pulling: asyncio.Task[None] | None = None
+        self.ended = body is None
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` has bytes, the end, or an error."""
+        return bool(self._rest) or self.ended or self._error is not None
+
+    def take(self, size: int) -> bytes:
+        """At most `size` bytes that are already here; empty when there are none (see `ended`). Raises the sender's error."""
+        if self._rest:
+            data = self._rest[:size]
+            self._rest = self._rest[size:]
+            return bytes(data)
+        if self._error is not None:
+            raise self._error
+        return b""
+
+    async def fill(self) -> None:
+        """Wait, on the loop, until `ready`. May be cancelled without losing bytes."""
+        if self.ready:
+            return
+        if self._pulling is None:
+            self._pulling = asyncio.create_task(self._pull(), name="wasm-guest-input")
+        await asyncio.shield(self._pulling)
+
+    async def _pull(self) -> None:
+        """The next chunk of the sender. RequestError beyond the body limit, else what the sender raises, is kept."""
+        assert self._body is not None
+        try:
+            chunk = await self._body.next()
+            self._total += len(chunk or b"")
+            if self._total > self._limit:
+                raise RequestError(  # noqa: TRY301 - one place keeps every error of the sender
+                    f"the request body is larger than {self._limit} bytes",
+                    help="send less, or raise the worker's body limit",
+                )
+            self._rest = memoryview(chunk or b"")
+            self.ended = chunk is None
+        except Exception as exc:  # noqa: BLE001 - raised by `take`, on the fiber that reads
+            self._error = exc
+        finally:
+            self._pulling = None
+
+    def close(self) -> None:
+        """Stop the sender."""
+        self.ended = True
+        if self._pulling is not None:
+            self._pulling.cancel()
+        if self._body is not None:
+            self._body.close()
+
+
+class Output:
+    """The response as the guest writes it: head first, then body bytes through a window."""
+
+    __slots__ = ("_chunks", "_limit", "_more", "_read", "_room", "_written", "ended", "error", "headers", "status")
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.status = 0
+        """0 until the guest has sent its head."""
+        self.headers: Headers = ()
+        self.ended = False
+        """The guest has ended, whether well or not."""
+        self.error: EdgesimError | None = None
+        self._limit = limit_bytes
+        self._chunks: deque[bytes] = deque()
+        self._written = 0  # written on the fiber only
+        self._read = 0  # written on the loop only
+        self._more = asyncio.Event()
+        self._room = asyncio.Event()
+
+    def send_head(self, status: int, headers: Headers) -> None:
+        """Set status and fields. Once."""
+        assert self.status == 0
+        self.headers = headers
+        self.status = status
+
+    @property
+    def room(self) -> int:
+        """Bytes that fit into the window now."""
+        return max(0, WINDOW_BYTES - (self._written - self._read))
+
+    def write(self, data: bytes) -> None:
+        """Append body bytes. Raises GuestOutputError beyond the body limit."""
+        self._written += len(data)
+        if self._written > self._limit:
+            raise GuestOutputError(
+                f"the worker's response body is larger than {self._limit} bytes",
+                help="send less, or raise the worker's body limit",
+            )
+        if data:
+            self._chunks.append(data)
+
+    async def wait_room(self) -> None:
+        """Wait, on the loop, until the window has room."""
+        while not self.room:
+            self._room.clear()
+            await self._room.wait()
+
+    def wake(self) -> None:
+        """Tell the reader, on the loop, that there may be more."""
+        self._more.set()
+
+    def end(self) -> None:
+        """The guest has ended: the reader gets the rest, then the end or `error`."""
+        self.ended = True
+        self._more.set()
+
+    def take_all(self) -> bytes:
+        """Everything written and not read yet."""
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        self._read += len(data)
+        return data
+
+    async def next(self) -> bytes | None:
+        """The next chunk of at most CHUNK_BYTES; None at the end. Raises what ended the guest."""
+        while not self._chunks:
+            if self.ended:
+                if self.error is not None:
+                    raise self.error
+                return None
+            self._more.clear()
+            await self._more.wait()
+        data = self._chunks.popleft()
+        if len(data) > CHUNK_BYTES:
+            self._chunks.appendleft(data[CHUNK_BYTES:])
+            data = data[:CHUNK_BYTES]
+        while self._chunks and len(data) + len(self._chunks[0]) <= CHUNK_BYTES:
+            data += self._chunks.popleft()
+        self._read += len(data)
+        self._room.set()
+        return data
+
+
+class Log:
+    """What the guest writes to stderr: the first bytes up to a limit; the rest is counted and dropped."""
+
+    __slots__ = ("_kept", "_limit", "dropped_bytes")
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._kept = bytearray()
+        self.dropped_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        """Append, up to the limit."""
+        kept = data[: max(0, self._limit - len(self._kept))]
+        self._kept += kept
+        self.dropped_bytes += len(data) - len(kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def tail(self) -> str:
+        """The last line, as an addition to an error message; empty when there is none."""
+        lines = self.text.strip().splitlines()
+        return f" (its log ends with: {lines[-1][:200]})" if lines else ""
+
+    @property
+    def text(self) -> str:
+        """The log so far, with replacement characters for bytes that are not UTF-8."""
+        return self._kept.decode(errors="replace")

@@ -1,0 +1,442 @@
+"""WASI preview 1 as our own host functions: what a WAGI guest may call.
+
+wasmtime's native functions ignore epoch deadlines and memory caps (a guest slept 4 s in `poll_oneoff` past a 50 ms deadline,
+and wrote 264 MB to stdout in 0.5 s), so none of them is linked. stdin streams from the request, stdout goes to the CGI
+parser, stderr to a bounded log, clocks and randomness are real; there are no files and no sockets. Guest pointers are
+checked before each copy. `fd_read`, `fd_write` and `poll_oneoff` may wait on the event loop; the others never do.
+
+Source: WASI snapshot preview 1, `typenames.witx` and `wasi_snapshot_preview1.witx`.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from ctypes import addressof, c_uint32, c_uint64, memmove, string_at
+from typing import TYPE_CHECKING, Any, Final
+
+import wasmtime
+
+from edgesim.wasm import raw
+from edgesim.wasm.execution import LIVE, Guest, finish_at_once
+from edgesim.wasm.guest import CHUNK_BYTES, Exited, Suspend
+from edgesim.wasm.poll import wait_any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from edgesim.model.worker import Limits
+    from edgesim.wasm.guest import GuestRequest
+
+MODULE: Final = "wasi_snapshot_preview1"
+
+SUCCESS, EBADF, EFAULT, EINVAL, ENOSYS, ENOTSUP, EPIPE, ESPIPE = 0, 8, 21, 28, 52, 58, 64, 70
+_MAX_IOVECS: Final = 1024
+_MAX_SUBSCRIPTIONS: Final = 64
+_MAX_RANDOM_BYTES: Final = 1 << 20
+_CHARACTER_DEVICE: Final = 2
+_RIGHTS_READ, _RIGHTS_WRITE, _RIGHTS_POLL = 1 << 1, 1 << 6, 1 << 27
+
+SIGNATURES: Final[dict[str, str]] = {
+    "args_get": "ii", "args_sizes_get": "ii", "environ_get": "ii", "environ_sizes_get": "ii", "clock_res_get": "ii",
+    "clock_time_get": "iIi", "fd_advise": "iIIi", "fd_allocate": "iII", "fd_close": "i", "fd_datasync": "i",
+    "fd_fdstat_get": "ii", "fd_fdstat_set_flags": "ii", "fd_fdstat_set_rights": "iII", "fd_filestat_get": "ii",
+    "fd_filestat_set_size": "iI", "fd_filestat_set_times": "iIIi", "fd_pread": "iiiIi", "fd_prestat_get": "ii",
+    "fd_prestat_dir_name": "iii", "fd_pwrite": "iiiIi", "fd_read": "iiii", "fd_readdir": "iiiIi", "fd_renumber": "ii",
+    "fd_seek": "iIii", "fd_sync": "i", "fd_tell": "ii", "fd_write": "iiii", "path_create_directory": "iii",
+    "path_filestat_get": "iiiii", "path_filestat_set_times": "iiiiIIi", "path_link": "iiiiiii", "path_open": "iiiiiIIii",
+    "path_readlink": "iiiiii", "path_remove_directory": "iii", "path_rename": "iiiiii", "path_symlink": "iiiii",
+    "path_unlink_file": "iii", "poll_oneoff": "iiii", "proc_exit": "i", "proc_raise": "i", "sched_yield": "",
+    "random_get": "ii", "sock_accept": "iii", "sock_recv": "iiiiii", "sock_send": "iiiii", "sock_shutdown": "ii",
+}  # fmt: skip
+"""Parameters of each function, `i` for i32 and `I` for i64. All return an i32 error number, except `proc_exit`."""
+
+
+class P1Error(Exception):
+    """Ends a host function with a WASI error number."""
+
+    def __init__(self, errno: int) -> None:
+        super().__init__(errno)
+        self.errno = errno
+
+
+class P1Guest(Guest):
+    """A guest with preview 1's view of the world. `stdout` is what takes its output."""
+
+    __slots__ = ("args", "environ", "instance", "memory", "stdout")
+
+    def __init__(self, engine: int, request: GuestRequest, limits: Limits) -> None:
+        super().__init__(engine, request, limits)
+        self.args: Sequence[bytes] = ()
+        self.environ: Sequence[bytes] = ()
+        self.stdout: Callable[[bytes], None] = self.output.write
+        self.instance = raw.Instance()
+        self.memory: Any = None
+        """The `wasmtime_extern_t` of the exported memory, once the instance is there."""
+
+    def _at(self, pointer: int, size: int) -> int:
+        """The host address of a guest range. Raises P1Error(EFAULT) when it is not all inside the memory."""
+        if self.memory is None:
+            raise P1Error(EFAULT)
+        memory = addressof(self.memory.of)
+        if pointer + size > raw.memory_data_size(self.context, memory):
+            raise P1Error(EFAULT)
+        base: int = raw.memory_data(self.context, memory)
+        return base + pointer
+
+    def read(self, pointer: int, size: int) -> bytes:
+        """Bytes of the guest's memory."""
+        return string_at(self._at(pointer, size), size)
+
+    def write(self, pointer: int, data: bytes) -> None:
+        """Copy into the guest's memory."""
+        memmove(self._at(pointer, len(data)), data, len(data))
+
+    def write_u32(self, pointer: int, value: int) -> None:
+        """Store a little-endian u32."""
+        self.write(pointer, value.to_bytes(4, "little"))
+
+    def iovecs(self, pointer: int, count: int) -> list[tuple[int, int]]:
+        """A scatter/gather list: (pointer, length)."""
+        if count > _MAX_IOVECS:
+            raise P1Error(EINVAL)
+        return list(struct.iter_unpack("<II", self.read(pointer, 8 * count)))
+
+    def memory_bytes(self) -> int:
+        """Size of the linear memory."""
+        if self.memory is None or not self.store:
+            return 0
+        size: int = raw.memory_data_size(self.context, addressof(self.memory.of))
+        return size
+
+
+# -- functions that never wait: fn(guest, *unsigned ints) -> error number ----------------------------------------------
+
+
+def _strings_get(guest: P1Guest, strings: Sequence[bytes], pointers: int, buffer: int) -> int:
+    offsets = []
+    at = buffer
+    for string in strings:
+        offsets.append(at)
+        at += len(string) + 1
+    guest.write(pointers, struct.pack(f"<{len(offsets)}I", *offsets))
+    guest.write(buffer, b"".join(s + b"\0" for s in strings))
+    return SUCCESS
+
+
+def _strings_sizes(guest: P1Guest, strings: Sequence[bytes], count: int, size: int) -> int:
+    guest.write_u32(count, len(strings))
+    guest.write_u32(size, sum(len(s) + 1 for s in strings))
+    return SUCCESS
+
+
+def _args_get(guest: P1Guest, pointers: int, buffer: int) -> int:
+    return _strings_get(guest, guest.args, pointers, buffer)
+
+
+def _args_sizes_get(guest: P1Guest, count: int, size: int) -> int:
+    return _strings_sizes(guest, guest.args, count, size)
+
+
+def _environ_get(guest: P1Guest, pointers: int, buffer: int) -> int:
+    return _strings_get(guest, guest.environ, pointers, buffer)
+
+
+def _environ_sizes_get(guest: P1Guest, count: int, size: int) -> int:
+    return _strings_sizes(guest, guest.environ, count, size)
+
+
+def _now_ns(clock: int) -> int:
+    if clock == 0:
+        return time.time_ns()
+    if clock == 1:
+        return time.monotonic_ns()
+    raise P1Error(EINVAL)
+
+
+def _clock_res_get(guest: P1Guest, clock: int, out: int) -> int:
+    _now_ns(clock)
+    guest.write(out, (1000).to_bytes(8, "little"))
+    return SUCCESS
+
+
+def _clock_time_get(guest: P1Guest, clock: int, _precision: int, out: int) -> int:
+    guest.write(out, _now_ns(clock).to_bytes(8, "little"))
+    return SUCCESS
+
+
+def _fd_fdstat_get(guest: P1Guest, fd: int, out: int) -> int:
+    _standard(fd)
+    rights = (_RIGHTS_WRITE if fd else _RIGHTS_READ) | _RIGHTS_POLL
+    guest.write(out, struct.pack("<BxHxxxxQQ", _CHARACTER_DEVICE, 0, rights, 0))
+    return SUCCESS
+
+
+def _fd_close(_guest: P1Guest, fd: int) -> int:
+    _standard(fd)
+    return SUCCESS
+
+
+def _fd_fdstat_set_flags(_guest: P1Guest, fd: int, _flags: int) -> int:
+    _standard(fd)
+    return ENOTSUP
+
+
+def _fd_filestat_get(guest: P1Guest, fd: int, out: int) -> int:
+    _standard(fd)
+    guest.write(out, struct.pack("<QQB7xQQQQQ", 0, fd, _CHARACTER_DEVICE, 1, 0, 0, 0, 0))
+    return SUCCESS
+
+
+def _fd_seek(_guest: P1Guest, fd: int, _offset: int, _whence: int, _out: int) -> int:
+    _standard(fd)
+    return ESPIPE
+
+
+def _fd_tell(_guest: P1Guest, fd: int, _out: int) -> int:
+    _standard(fd)
+    return ESPIPE
+
+
+def _no_files(_guest: P1Guest, *_args: int) -> int:
+    return EBADF
+
+
+def _proc_exit(_guest: P1Guest, code: int) -> int:
+    raise Exited(code)
+
+
+def _sched_yield(_guest: P1Guest) -> int:
+    return SUCCESS
+
+
+def _random_get(guest: P1Guest, pointer: int, size: int) -> int:
+    if size > _MAX_RANDOM_BYTES:
+        return EINVAL
+    guest.write(pointer, os.urandom(size))
+    return SUCCESS
+
+
+def _standard(fd: int) -> None:
+    """Only stdin, stdout and stderr exist."""
+    if fd > 2:
+        raise P1Error(EBADF)
+
+
+# -- functions that may wait: they return an error number or a Suspend ---------------------------------------------------
+
+
+def _fd_read(guest: P1Guest, fd: int, iovs: int, count: int, out: int) -> int | Suspend:
+    if fd != 0:
+        return EBADF
+    targets = guest.iovecs(iovs, count)
+
+    def copy(_nothing: object = None) -> int:
+        wanted = min(CHUNK_BYTES, sum(size for _, size in targets))
+        data = guest.input.take(wanted)
+        at = 0
+        for pointer, size in targets:
+            piece = data[at : at + size]
+            if not piece:
+                break
+            guest.write(pointer, piece)
+            at += len(piece)
+        guest.write_u32(out, at)
+        return SUCCESS
+
+    return copy() if guest.input.ready else Suspend(guest.input.fill, copy)
+
+
+def _fd_write(guest: P1Guest, fd: int, iovs: int, count: int, out: int) -> int | Suspend:
+    if fd not in (1, 2):
+        return EBADF
+    sources = guest.iovecs(iovs, count)
+
+    def gather(limit: int) -> bytes:
+        parts = []
+        for pointer, size in sources:
+            size = min(size, limit)  # noqa: PLW2901 - what still fits
+            if size:
+                parts.append(guest.read(pointer, size))
+                limit -= size
+        return b"".join(parts)
+
+    def copy(_nothing: object = None) -> int:
+        data = gather(min(CHUNK_BYTES, guest.output.room))
+        guest.stdout(data)
+        guest.write_u32(out, len(data))
+        return SUCCESS
+
+    if fd == 2:
+        data = gather(CHUNK_BYTES)
+        guest.log.write(data)
+        guest.write_u32(out, len(data))
+        return SUCCESS
+    return copy() if guest.output.room else Suspend(guest.output.wait_room, copy)
+
+
+def _poll_oneoff(  # noqa: C901 - to be moved
+    guest: P1Guest, subscriptions: int, events: int, count: int, out: int
+) -> int | Suspend:
+    if not 0 < count <= _MAX_SUBSCRIPTIONS:
+        return EINVAL
+    guest.read(events, 32 * count)  # the range must exist before anything is waited for
+    waits: list[tuple[bytes, int, int, float]] = []
+    raw_subscriptions = guest.read(subscriptions, 48 * count)
+    for userdata, tag, which, timeout, flags in struct.iter_unpack("<8sB7xI4xQ8xH6x", raw_subscriptions):
+        due = 0.0
+        if tag == 0:
+            left_ns = timeout - _now_ns(which) if flags & 1 else timeout
+            due = time.monotonic() + max(0, left_ns) / 1e9
+        elif tag > 2:
+            return EINVAL
+        waits.append((userdata, tag, which, due))
+
+    def fired(userdata: bytes, tag: int, which: int, due: float) -> bytes | None:
+        errno, size = SUCCESS, 0
+        if tag == 0:
+            if time.monotonic() < due:
+                return None
+        elif (tag == 1) != (which == 0) or which > 2:
+            errno = EBADF
+        elif which == 0:
+            if not guest.input.ready:
+                return None
+            size = 1
+        elif which == 1:
+            size = guest.output.room
+            if not size:
+                return None
+        return struct.pack("<8sHB5xQH6x", userdata, errno, tag, size, 0)
+
+    def collect(_nothing: object = None) -> int:
+        done = [event for wait in waits if (event := fired(*wait)) is not None]
+        if not done:  # the loop's clock is coarser than ours: the earliest timer has rung
+            userdata, _, _, _ = min((wait for wait in waits if wait[1] == 0), key=lambda wait: wait[3])
+            done = [struct.pack("<8sHB5xQH6x", userdata, SUCCESS, 0, 0, 0)]
+        guest.write(events, b"".join(done))
+        guest.write_u32(out, len(done))
+        return SUCCESS
+
+    def start() -> Awaitable[None]:
+        conditions = []
+        if any(tag == 1 for _, tag, _, _ in waits):
+            conditions.append(guest.input.fill)
+        if any(tag == 2 for _, tag, _, _ in waits):
+            conditions.append(guest.output.wait_room)
+        return wait_any(conditions, min((due for _, tag, _, due in waits if tag == 0), default=None))
+
+    if any(fired(*wait) is not None for wait in waits):
+        return collect()
+    return Suspend(start, collect)
+
+
+_AT_ONCE: Final[dict[str, Callable[..., int]]] = {
+    "args_get": _args_get, "args_sizes_get": _args_sizes_get, "environ_get": _environ_get,
+    "environ_sizes_get": _environ_sizes_get, "clock_res_get": _clock_res_get, "clock_time_get": _clock_time_get,
+    "fd_close": _fd_close, "fd_fdstat_get": _fd_fdstat_get, "fd_fdstat_set_flags": _fd_fdstat_set_flags,
+    "fd_filestat_get": _fd_filestat_get, "fd_seek": _fd_seek, "fd_tell": _fd_tell, "fd_prestat_get": _no_files,
+    "fd_prestat_dir_name": _no_files, "path_open": _no_files, "path_filestat_get": _no_files,
+    "path_create_directory": _no_files, "path_unlink_file": _no_files, "fd_readdir": _no_files,
+    "proc_exit": _proc_exit, "sched_yield": _sched_yield, "random_get": _random_get,
+}  # fmt: skip
+_MAY_WAIT: Final[dict[str, Callable[..., int | Suspend]]] = {
+    "fd_read": _fd_read,
+    "fd_write": _fd_write,
+    "poll_oneoff": _poll_oneoff,
+}
+
+
+def _not_supported(_guest: P1Guest, *_args: int) -> int:
+    return ENOSYS
+
+
+# -- linking ------------------------------------------------------------------------------------------------------------
+
+
+def make_linker(engine: Any) -> tuple[Any, list[Any]]:
+    """A `wasmtime.Linker` with all of preview 1, and the callbacks to keep alive as long as it."""
+    linker, keep = wasmtime.Linker(engine), []
+    module = MODULE.encode()
+    for name, params in SIGNATURES.items():
+        types = [wasmtime.ValType.i64() if p == "I" else wasmtime.ValType.i32() for p in params]
+        function_type = wasmtime.FuncType(types, [] if name == "proc_exit" else [wasmtime.ValType.i32()])
+        if name in _MAY_WAIT:
+            callback, define = _async_callback(_MAY_WAIT[name], params), raw.linker_define_async
+        else:
+            callback, define = _raw_callback(_AT_ONCE.get(name, _not_supported), params), raw.linker_define_raw
+        keep.append((callback, function_type))
+        encoded = name.encode()
+        raw.check(
+            define(
+                raw.address(linker.ptr()), module, len(module), encoded, len(encoded),
+                raw.address(function_type.ptr()), raw.address(callback), None, None,
+            )
+        )  # fmt: skip
+    return linker, keep
+
+
+def _raw_callback(function: Callable[..., int], params: str) -> Any:
+    """A C callback for values of 16 bytes that sit where the result goes."""
+    slots = c_uint64 * (2 * max(len(params), 1))
+    masks = [(2 * i, 0xFFFFFFFF if p == "i" else 0xFFFFFFFFFFFFFFFF) for i, p in enumerate(params)]
+
+    def call(_env: int, caller: int, values: int, _n: int) -> int:
+        guest = LIVE[raw.caller_context(caller)]
+        try:
+            a = slots.from_address(values)
+            try:
+                a[0] = function(guest, *[a[i] & mask for i, mask in masks])
+            except P1Error as exc:
+                a[0] = exc.errno
+        except BaseException as exc:  # noqa: BLE001 - nothing may pass through C; Guest.check raises it
+            return _fail(guest, exc)
+        return 0
+
+    return raw.RAW_CALLBACK(call)
+
+
+def _async_callback(function: Callable[..., int | Suspend], params: str) -> Any:
+    """A C callback for values of 32 bytes (kind, then the payload at +8) that may finish later."""
+    offsets = [(raw.VAL_BYTES * i + 8, c_uint64 if p == "I" else c_uint32) for i, p in enumerate(params)]
+
+    def call(
+        _env: int, caller: int, args: int, _n: int, results: int, _m: int, trap_out: int, continuation_out: int
+    ) -> None:
+        guest = LIVE[raw.caller_context(caller)]
+
+        def deliver(suspended: Suspend) -> None:
+            try:
+                _put_i32(results, suspended.result())
+            except P1Error as exc:
+                _put_i32(results, exc.errno)
+            except BaseException as exc:  # noqa: BLE001 - as above
+                c_uint64.from_address(trap_out).value = _fail(guest, exc)
+
+        finish_at_once(continuation_out)
+        try:
+            result = function(guest, *[kind.from_address(args + at).value for at, kind in offsets])
+            if isinstance(result, Suspend):
+                guest.suspend(result, deliver, continuation_out)
+            else:
+                _put_i32(results, result)
+        except P1Error as exc:
+            _put_i32(results, exc.errno)
+        except BaseException as exc:  # noqa: BLE001 - as above
+            c_uint64.from_address(trap_out).value = _fail(guest, exc)
+
+    return raw.ASYNC_CALLBACK(call)
+
+
+def _put_i32(result: int, value: int) -> None:
+    c_uint64.from_address(result).value = 0  # the kind: i32
+    c_uint32.from_address(result + 8).value = value
+
+
+def _fail(guest: Guest, exc: BaseException) -> int:
+    """Keep the exception in the guest and make the trap that ends it."""
+    guest.error = guest.error or exc
+    text = str(exc).encode()
+    trap: int = raw.trap_new(text, len(text))
+    return trap
