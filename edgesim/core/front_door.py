@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from edgesim.core.replay import ReplayBody
 from edgesim.core.request import Response
 from edgesim.core.router import RetryBudget, Router
-from edgesim.errors import PopUnreachableError
+from edgesim.errors import DeadlineExceededError, PopUnreachableError
 from edgesim.model.events import RequestRouted
 from edgesim.model.ids import NO_POP
 
@@ -65,10 +65,9 @@ async def front_door(w: World, door: Door, request: Request) -> Response:
     began_s = w.now()
     budget = door.budget
     budget.active += 1
-    failed: list[PopId] = []
     response = Response(499, "client_gone")
     try:
-        response = await _forward(w, door, request, failed)
+        response = await _forward(w, door, request)
         await w.reply(request, response)
     finally:
         budget.active -= 1
@@ -80,8 +79,8 @@ async def front_door(w: World, door: Door, request: Request) -> Response:
                 app=request.app,
                 outcome=response.outcome,
                 status=response.status,
-                reason=reason(door, request, response.pop, failed),
-                failed=tuple(failed),
+                reason=reason(door, request, response.pop),
+                failed=tuple(request.failed),
                 network_s=request.network_s,
                 duration_s=w.now() - began_s,
                 metro=request.place.metro,
@@ -90,44 +89,51 @@ async def front_door(w: World, door: Door, request: Request) -> Response:
     return response
 
 
-async def _forward(w: World, door: Door, request: Request, failed: list[PopId]) -> Response:
-    """Try PoPs until one answers. `failed` collects those that did not."""
-    body = request.body
+async def _forward(w: World, door: Door, request: Request) -> Response:
+    """Try PoPs until one answers."""
     replay = None
-    if body is not None:
-        request.body = replay = ReplayBody(body)
-    retrying = False
-    try:
-        while True:
-            pop = door.router.choose(request.place, failed, w.now())
-            if pop is None:
-                return Response(503, "no_pop", error="destination_unavailable", detail="no PoP is left to try")
-            request.tries += 1
-            try:
-                response, down_s = await _attempt(w, door, request, pop)
-            except PopUnreachableError as error:
-                door.health.fail(pop, w.now())
-                failed.append(pop)
-                if retrying:
-                    retrying = False
-                    door.budget.retrying -= 1
-                if not door.budget.allows(request.tries) or (replay is not None and not replay.rewind()):
-                    return Response(
-                        error.status, "unreachable", error=error.proxy_error, detail=f"{error.code}: {error.message}"
-                    )  # fmt: skip
-                door.budget.retrying += 1
-                retrying = True
-                continue
-            try:
-                await w.sleep(down_s)
-            except BaseException:
-                if not isinstance(response.body, bytes):
-                    response.body.close()
-                raise
+    if request.body is not None:
+        request.body = replay = ReplayBody(request.body)
+    budget = door.budget
+    while True:
+        pop = _choose(w, door, request)
+        if pop is None:
+            return Response(503, "no_pop", error="destination_unavailable", detail="no PoP is left to try")
+        request.tries += 1
+        retrying = bool(request.failed)
+        budget.retrying += retrying
+        try:
+            response, down_s = await _attempt(w, door, request, pop)
+        except PopUnreachableError as error:
+            door.health.fail(pop, w.now())
+            request.failed.append(pop)
+            if not budget.allows(request.tries, retrying) or (replay is not None and not replay.rewind()):
+                detail = f"{error.code}: {error.message}"
+                return Response(error.status, "unreachable", error=error.proxy_error, detail=detail)
+        except DeadlineExceededError as error:
+            return Response(error.status, "deadline", pop, error=error.proxy_error, detail=error.message)
+        else:
+            await _way_back(w, response, down_s)
             return response
-    finally:
-        if retrying:
-            door.budget.retrying -= 1
+        finally:
+            budget.retrying -= retrying
+
+
+async def _way_back(w: World, response: Response, down_s: float) -> None:
+    """Wait for the network; who goes away meanwhile must not leave the guest running."""
+    try:
+        await w.sleep(down_s)
+    except BaseException:
+        if not isinstance(response.body, bytes):
+            response.body.close()
+        raise
+
+
+def _choose(w: World, door: Door, request: Request) -> PopId | None:
+    """Where to try next; a pinned request has one place only."""
+    if request.pinned:
+        return None if request.failed else request.pinned
+    return door.router.choose(request.place, request.failed, w.now())
 
 
 async def _attempt(w: World, door: Door, request: Request, pop: PopId) -> tuple[Response, float]:
@@ -136,18 +142,21 @@ async def _attempt(w: World, door: Door, request: Request, pop: PopId) -> tuple[
     connection = request.connection
     if connection.pop != pop:
         up_s += door.setup_rtts * (up_s + down_s)
-    request.network_s += up_s
+    request.network_s += up_s + down_s
     await w.sleep(up_s * door.time_scale)
-    response = await w.forward(pop, request)
+    try:
+        response = await w.forward(pop, request)
+    except BaseException:
+        request.network_s -= down_s
+        raise
     connection.pop = pop
-    request.network_s += down_s
     return response, down_s * door.time_scale
 
 
-def reason(door: Door, request: Request, pop: PopId, failed: list[PopId]) -> Reason:
+def reason(door: Door, request: Request, pop: PopId) -> Reason:
     """Why `pop` answered."""
     if pop == NO_POP:
         return "none"
-    if failed:
+    if request.failed:
         return "failover"
     return "first" if door.router.ranking(request.place)[0] == pop else "skipped"

@@ -6,7 +6,7 @@ Requests are mutable and slotted: they are the hottest objects of a simulation. 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgesim.model.ids import NO_POP
 
@@ -44,10 +44,16 @@ class Request:
     arrived_s: float
     deadline_s: float
     """Absolute, on the world's clock."""
+    pinned: PopId = NO_POP
+    """The one PoP that may serve it (`http://<app>.<pop>.localhost/`); empty for geo-routing."""
     secure: bool = False
     network_s: float = 0.0
     """Modelled network time so far, unscaled; measured time is what the clock says."""
     tries: int = 0
+    failed: list[PopId] = field(default_factory=list)
+    """PoPs that broke under it, in order."""
+    channel: Any = None
+    """The live world's way back to the client; None in a simulation."""
 
     @property
     def path(self) -> str:

@@ -71,8 +71,13 @@ class RetryBudget:
         self.active = 0
         self.retrying = 0
 
-    def allows(self, attempts: int) -> bool:
-        """Whether a request that has made `attempts` attempts may make another one now."""
+    def allows(self, attempts: int, retrying: bool) -> bool:  # noqa: FBT001 - a count of one
+        """Whether a request that has made `attempts` attempts may make another one now.
+
+        Args:
+            attempts: how many it has made.
+            retrying: whether it counts in `retrying` itself already.
+        """
         if attempts >= self._spec.attempts:
             return False
-        return self.retrying < max(self._spec.min_concurrency, self._spec.budget * self.active)
+        return self.retrying - retrying < max(self._spec.min_concurrency, self._spec.budget * self.active)

@@ -18,6 +18,7 @@ from edgesim.errors import (
     OriginError,
     OverloadedError,
     PopUnreachableError,
+    RequestError,
     StartError,
 )
 from edgesim.model.events import ColdStarted, RequestServed
@@ -75,6 +76,7 @@ _OUTCOMES: tuple[tuple[type[EdgesimError], Outcome], ...] = (
     (StartError, "start_failed"),
     (GuestError, "guest_error"),
     (OriginError, "origin_error"),
+    (RequestError, "bad_request"),
 )
 
 

@@ -135,6 +135,10 @@ class BlobStore:
         # One caller's cancellation must not end the others' download.
         return await asyncio.shield(task)
 
+    def fetching(self, digest: Digest) -> bool:
+        """Whether a download of the blob is under way."""
+        return digest in self._pulls
+
     async def close(self) -> None:
         """End running downloads."""
         tasks = list(self._pulls.values())

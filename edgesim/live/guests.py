@@ -1,0 +1,117 @@
+"""Workers on real Wasm: bundles from the blob store, modules and instances from the runtime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgesim.core.request import Response, Timings
+from edgesim.errors import EdgesimError, StartError, StorageError
+from edgesim.model.http import header
+from edgesim.wasm.guest import GuestRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import aiohttp
+
+    from edgesim.core.pop import Pop, Worker
+    from edgesim.core.request import Request
+    from edgesim.live.blobs import BlobStore
+    from edgesim.model.ids import PhaseName
+    from edgesim.wasm.runtime import Runtime
+
+
+class WasmGuests:
+    """The guests of one PoP host. Its PoPs share files and modules, but each waits for its own start."""
+
+    def __init__(
+        self, blobs: BlobStore, runtime: Runtime, session: aiohttp.ClientSession, sources: Sequence[str]
+    ) -> None:
+        self._blobs = blobs
+        self._runtime = runtime
+        self._session = session
+        self._sources = tuple(sources)
+        """Base URLs that blobs are pulled from, the nearest first."""
+
+    async def fetch_bundle(self, pop: Pop, worker: Worker) -> PhaseName:
+        """Pull the component's file, once per process.
+
+        Raises:
+            StartError: no source has a good copy, or the disk is full.
+        """
+        del pop  # the blob store is the process's
+        component = worker.component
+        shared = self._blobs.has(component.digest) or self._blobs.fetching(component.digest)
+        try:
+            await self._blobs.ensure(component.digest, component.size_bytes, self._session, self._sources)
+        except StorageError as exc:
+            raise StartError(f"{component.id}: {exc.message}", help=exc.help) from exc
+        except EdgesimError as exc:
+            raise StartError(f"{component.id} could not be fetched: {exc.message}", help=exc.help) from exc
+        return "shared" if shared else "fetch"
+
+    async def load_worker(self, pop: Pop, worker: Worker) -> tuple[tuple[PhaseName, float], ...]:
+        """Compile if no trusted artefact exists, load, link.
+
+        Raises:
+            StartError: the file is not a worker after all, or a limit was hit.
+        """
+        component = worker.component
+        try:
+            loaded = await self._runtime.load(self._blobs.path(component.digest), component)
+        except StartError:
+            raise
+        except EdgesimError as exc:
+            raise StartError(f"{component.id} could not be loaded: {exc.message}", help=exc.help) from exc
+        environment = (
+            *component.environment,
+            ("EDGESIM_POP", str(pop.spec.id)),
+            ("EDGESIM_REGION", pop.spec.region),
+            ("EDGESIM_APP", str(worker.release.app)),
+            ("EDGESIM_VERSION", str(worker.release.version)),
+        )
+        routes = {r.component: r.pattern for r in worker.release.routes}
+        worker.handle = (loaded, environment, routes[component.id])
+        worker.loaded_bytes = loaded.size_bytes
+        return tuple(loaded.phases)
+
+    def unload_worker(self, pop: Pop, worker: Worker) -> None:
+        """Give this PoP's use of the module back."""
+        del pop
+        if worker.handle is not None:
+            self._runtime.release(worker.handle[0])
+            worker.handle = None
+
+    async def run_worker(self, pop: Pop, worker: Worker, request: Request) -> Response:
+        """Run the guest in a fresh instance."""
+        del pop
+        handle: tuple[Any, tuple[tuple[str, str], ...], str] = worker.handle
+        loaded, environment, route = handle
+        answer = await loaded.run(
+            GuestRequest(
+                method=request.method,
+                target=request.target,
+                headers=request.headers,
+                body=request.body,
+                authority=header(request.headers, "host") or f"{request.app}.localhost",
+                scheme="https" if request.secure else "http",
+                client_address=request.place.address,
+                deadline_s=request.deadline_s,
+                route=route,
+            ),
+            worker.component.limits,
+            environment,
+        )
+        return Response(
+            answer.status,
+            "ok",
+            headers=answer.headers,
+            body=answer.body,
+            timings=Timings(
+                instantiate_s=answer.instantiate_s,
+                init_s=answer.init_s,
+                execute_s=answer.execute_s,
+                cpu_s=answer.cpu_s,
+            ),
+            ended=answer.ended,
+        )

@@ -1,0 +1,200 @@
+"""What the front door and the PoP hosts share as HTTP servers: bodies in and out, limits, errors of the protocol itself.
+
+Low-level aiohttp (`web.Server`): no routing table, no middleware. Handlers are cancelled when their client disconnects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler
+from multidict import CIMultiDict
+
+from edgesim.errors import EdgesimError, RequestError
+from edgesim.model.http import HOP_BY_HOP
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp.streams import StreamReader
+
+    from edgesim.model.http import Body, Headers
+
+BACKLOG: Final = 4096
+"""With 128, a server that stalls for half a second shows its clients a whole second: SYNs are lost and sent again."""
+LINE_BYTES_MAX: Final = 8190
+FIELD_BYTES_MAX: Final = 16 * 1024
+KEEPALIVE_S: Final = 75.0
+
+
+class IncomingBody:
+    """A request's body, read from the connection as it is asked for, up to a limit."""
+
+    __slots__ = ("_left", "_limit", "_stream")
+
+    def __init__(self, stream: StreamReader, limit_bytes: int) -> None:
+        self._stream = stream
+        self._limit = self._left = limit_bytes
+
+    async def next(self) -> bytes | None:
+        """The next chunk.
+
+        Raises:
+            RequestError: the body is larger than the limit, or broken.
+        """
+        try:
+            chunk = await self._stream.readany()
+        except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as exc:
+            raise RequestError("the request body broke off or is malformed") from exc
+        if not chunk:
+            return None
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise too_large(self._limit)
+        return chunk
+
+    def close(self) -> None:
+        """Nothing: aiohttp drains or closes the connection itself."""
+
+
+class TooLargeError(RequestError):
+    """The request's body is over the limit."""
+
+    code = "E0508"
+    status = 413
+
+
+def too_large(limit_bytes: int) -> TooLargeError:
+    """The error for a body beyond `limit_bytes`."""
+    return TooLargeError(f"the request body is larger than {limit_bytes} bytes")
+
+
+def request_headers(request: web.BaseRequest) -> Headers:
+    """The end-to-end header fields, names in lowercase. Internal fields (`x-edgesim-…`) are left out."""
+    return tuple(
+        (name, value)
+        for key, value in request.headers.items()
+        if (name := key.lower()) not in HOP_BY_HOP and not name.startswith("x-edgesim-")
+    )
+
+
+def request_body(request: web.BaseRequest, limit_bytes: int) -> IncomingBody | None:
+    """The request's body, or None when it has none. Raises TooLargeError when it announces too much."""
+    if not request.body_exists:
+        return None
+    if (request.content_length or 0) > limit_bytes:
+        raise too_large(limit_bytes)
+    return IncomingBody(request.content, limit_bytes)
+
+
+async def send(
+    request: web.BaseRequest, status: int, headers: CIMultiDict[str], body: bytes | Body
+) -> web.StreamResponse:
+    """Answer. A body in memory is sent by aiohttp after the handler; a stream is sent here, with back-pressure.
+
+    Raises:
+        EdgesimError: the stream failed midway; the connection has been aborted.
+    """
+    if isinstance(body, bytes):
+        if request.method != "HEAD":
+            headers.popall("content-length", None)
+        return web.Response(status=status, headers=headers, body=body)
+    response = web.StreamResponse(status=status, headers=headers)
+    if "content-length" not in headers and status not in (204, 304):
+        response.enable_chunked_encoding()
+    try:
+        await response.prepare(request)
+        while (chunk := await body.next()) is not None:
+            await response.write(chunk)
+        await response.write_eof()
+    except (EdgesimError, ConnectionError):
+        abort(request)
+        raise
+    finally:
+        body.close()
+    return response
+
+
+def abort(request: web.BaseRequest) -> None:
+    """Reset the client's connection."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def to_multidict(headers: Headers) -> CIMultiDict[str]:
+    """Header fields for aiohttp, without those that end at a hop."""
+    fields: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers:
+        if name not in HOP_BY_HOP:
+            fields.add(name, value)
+    return fields
+
+
+class _Protocol(RequestHandler):
+    """Answers requests that aiohttp cannot parse in the edge's own words."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002 - aiohttp's signature
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The response for a malformed request or an internal error; never a traceback."""
+        if status >= 500:  # a fault of ours: logged, not shown
+            self.log_exception("Error handling request", exc_info=exc)
+            token, text = "proxy_internal_error", "an internal error; see the log"
+        else:
+            token, text = "http_request_error", (message or str(exc) or "malformed request").split("\n", 1)[0]
+        response = web.Response(status=status, text=f"{status}: {text}\n")
+        response.headers["proxy-status"] = f"edgesim; error={token}"
+        response.force_close()
+        return response
+
+
+class EdgeServer(web.Server):
+    """aiohttp's low-level server with the edge's limits and errors."""
+
+    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+        super().__init__(
+            handler,
+            handler_cancellation=True,
+            access_log=None,
+            max_line_size=LINE_BYTES_MAX,
+            max_field_size=FIELD_BYTES_MAX,
+            keepalive_timeout=KEEPALIVE_S,
+        )
+
+    def __call__(self) -> RequestHandler:
+        """A protocol for one connection."""
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class Listener:
+    """A server on a loopback port."""
+
+    def __init__(self, server: EdgeServer, sockets: asyncio.Server) -> None:
+        self._server = server
+        self._sockets = sockets
+        self.port: int = sockets.sockets[0].getsockname()[1]
+
+    @classmethod
+    async def open(
+        cls,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        *,
+        port: int,
+        host: str = "127.0.0.1",
+    ) -> Listener:
+        """Listen on `port`, 0 for any free one."""
+        server = EdgeServer(handler)
+        sockets = await asyncio.get_running_loop().create_server(server, host, port, backlog=BACKLOG)
+        return cls(server, sockets)
+
+    async def close(self, drain_s: float = 5.0) -> None:
+        """Stop listening, let the requests in flight end, then close the connections."""
+        self._sockets.close()
+        await self._server.shutdown(drain_s)
