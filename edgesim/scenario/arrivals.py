@@ -31,10 +31,8 @@ class Arrival:
     """Intended send time, from the start of the first phase."""
     phase: int
     population: int
-    metro: int
-    """Index into the population's metros."""
-    access: int
-    """Index into the population's access classes."""
+    clients: int
+    """Index into the population's clients."""
     request: int
 
 
@@ -42,21 +40,12 @@ def arrivals(scenario: Scenario) -> Iterator[Arrival]:
     """Every arrival of the scenario in order of time, produced one by one."""
     seed = scenario.load.seed
     populations = Chooser([p.weight for p in scenario.populations])
-    metros = [Chooser([m.weight for m in p.metros]) for p in scenario.populations]
-    accesses = [Chooser([weight for _, weight in p.access]) for p in scenario.populations]
+    clients = [Chooser([c.weight for c in p.clients]) for p in scenario.populations]
     requests = Chooser([r.weight for r in scenario.requests])
     for number, (at_s, phase) in enumerate(times(scenario.load)):
         draw = Stream(key(seed, "arrival", number)).uniform
         population = populations.choose(draw())
-        yield Arrival(
-            number,
-            at_s,
-            phase,
-            population,
-            metros[population].choose(draw()),
-            accesses[population].choose(draw()),
-            requests.choose(draw()),
-        )
+        yield Arrival(number, at_s, phase, population, clients[population].choose(draw()), requests.choose(draw()))
 
 
 def times(load: Load) -> Iterator[tuple[float, int]]:

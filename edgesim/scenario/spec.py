@@ -67,14 +67,23 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Clients:
+    """The clients of one metro that are connected in one way."""
+
+    metro: Metro
+    access: str
+    """Access class: `cable`, `lte`, …"""
+    weight: float
+    """Share of the population's arrivals: the metro's weight in the catalogue times the share of the access class."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Population:
-    """A group of clients. Within it a metro's share of the arrivals is its weight in the catalogue."""
+    """A group of clients."""
 
     name: str
     weight: float
-    metros: tuple[Metro, ...]
-    access: tuple[tuple[str, float], ...]
-    """Access classes (`cable`, `lte`, …) with their weights; equal for all metros of the population."""
+    clients: tuple[Clients, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,9 @@ _UNITS: Final[dict[str, dict[Unit, float]]] = {
 }
 """Unit as written, the units of metrics it fits, and how many of it make one."""
 _EXAMPLE = "write for example `http.response_time.p99 < 400ms` or `http.error_rate{phase=steady} < 1%`"
+_KNOWN = f"known: {', '.join(sorted(_DURATIONS))} with .{', .'.join(_QUANTILES)} or .mean; " + ", ".join(
+    sorted(name for name, unit in METRICS.items() if unit != "s")
+)
 DEFAULT_VALIDITY: Final = "generator.lag.p99 < 10ms"
 """Added to scenarios that have no validity check of their own."""
 
@@ -106,7 +109,7 @@ def parse(text: str, kind: Kind = "requirement") -> Threshold:
     name = match["metric"]
     unit = METRICS.get(name)
     if unit is None:
-        raise ValueError(f"there is no metric '{name}'; known: {', '.join(sorted(METRICS))}")
+        raise ValueError(f"there is no metric '{name}'; {_KNOWN}")
     factor = _UNITS[match["unit"] or ""].get(unit)
     if factor is None:
         wanted = {"s": "ms, s or us", "share": "% or no unit", "per_s": "rps or no unit", "count": "no unit"}[unit]

@@ -8,7 +8,7 @@ Carrying actions out is the worlds' business, so a new kind of action needs them
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class Power:
 Action: TypeAlias = Deploy | Power
 
 
+@runtime_checkable
 class Step(Protocol):
     """What each file in this folder defines under the name `Step`."""
 

@@ -1,0 +1,55 @@
+"""What an answer of the edge says about itself: who served it, how the worker was started, how long the network took."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from edgesim.model.http import Headers
+
+NETWORK_METRIC: Final = "network"
+"""The entry of `Server-Timing` that carries the modelled network time, unscaled."""
+_NAME_MAX: Final = 64
+_METRIC = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64})\s*((?:;[^,]*)?)")
+_DURATION = re.compile(r";\s*dur\s*=\s*\"?([0-9]{1,12}(?:\.[0-9]{1,12})?)\"?", re.IGNORECASE)
+
+
+class Attribution(NamedTuple):
+    """Where an answer comes from, as far as its fields tell; empty and None where they don't."""
+
+    pop: str
+    start: str
+    network_s: float | None
+    """Modelled time on the network, as it would be at `--time-scale 1`."""
+
+
+def attribution(headers: Headers) -> Attribution:
+    """Read `X-Edge-Pop`, `X-Edge-Start` and `Server-Timing`. Malformed fields count as missing."""
+    pop = start = ""
+    network_s = None
+    for name, value in headers:
+        if name == "x-edge-pop":
+            pop = _clean(value)
+        elif name == "x-edge-start":
+            start = _clean(value)
+        elif name == "server-timing":
+            network_ms = server_timing(value).get(NETWORK_METRIC)
+            network_s = network_s if network_ms is None else network_ms / 1e3
+    return Attribution(pop, start, network_s)
+
+
+def server_timing(value: str) -> dict[str, float]:
+    """The durations in a `Server-Timing` field (W3C Server Timing §3) in milliseconds, by metric name."""
+    out: dict[str, float] = {}
+    for part in value.split(","):
+        metric = _METRIC.fullmatch(part)
+        duration = _DURATION.search(metric[2]) if metric else None
+        if metric and duration:
+            out[metric[1].lower()] = float(duration[1])
+    return out
+
+
+def _clean(value: str) -> str:
+    """A name that a server sent, fit for a table."""
+    return "".join(c for c in value.strip()[:_NAME_MAX] if c.isprintable())

@@ -1,0 +1,143 @@
+"""The open loop: send each request at its time, whether or not earlier ones have been answered.
+
+Response times count from the intended send time, so that a server that stalls cannot hide behind the requests that it
+kept from being sent (coordinated omission). What is late by the generator's own fault is reported as lag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, Protocol
+
+from edgesim.live.load.answers import Attribution, attribution
+from edgesim.live.load.results import Results
+from edgesim.observe.histogram import Histogram
+from edgesim.scenario.arrivals import arrivals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edgesim.live.load.client import Answer
+    from edgesim.scenario.arrivals import Arrival
+    from edgesim.scenario.spec import Scenario
+    from edgesim.scenario.timeline import Mark
+
+LEAD_S: Final = 0.1
+"""Time between the decision to start and the first phase, so that who watches can get ready."""
+_NOBODY: Final = Attribution("", "", None)
+
+
+class Sender(Protocol):
+    """Sends one request and says what became of it."""
+
+    async def send(self, arrival: Arrival) -> Answer:
+        """Send it now."""
+        ...
+
+    def close(self) -> None:
+        """Drop all connections."""
+        ...
+
+
+class Generator:
+    """One run of a scenario's load."""
+
+    def __init__(
+        self, scenario: Scenario, sender: Sender, *, clock: Callable[[], float] = perf_counter, lead_s: float = LEAD_S
+    ) -> None:
+        self.results = Results()
+        self.recent = Histogram()
+        """Response times since the last look at them; whoever reports progress replaces it."""
+        self.sent = 0
+        self.began_s = clock() + lead_s
+        """When the first phase begins, on the clock."""
+        self.phase = 0
+        self._scenario = scenario
+        self._sender = sender
+        self._clock = clock
+        self._arrivals: Iterator[Arrival] = arrivals(scenario)
+        self._due: Arrival | None = None
+        self._live: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._over = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Requests without an answer."""
+        return len(self._live)
+
+    async def run(self) -> Results:
+        """Send everything, wait for the answers (each has a timeout), and return what was measured."""
+        try:
+            self._due = next(self._arrivals, None)
+            self._send_due()
+            await self._over.wait()
+            if self._live and not self.results.interrupted:
+                await asyncio.wait(self._live)
+        finally:
+            self._cancel_timer()
+            for task in self._live:
+                task.cancel()
+            if self._live:
+                await asyncio.wait(self._live)
+            self._sender.close()
+        if self._failure is not None:
+            raise self._failure
+        self.results.elapsed_s = max(self.results.elapsed_s, self._clock() - self.began_s)
+        return self.results
+
+    def stop(self) -> None:
+        """End the run now: nothing more is sent, open requests are dropped and not counted."""
+        self.results.interrupted = True
+        self._cancel_timer()
+        self._over.set()
+        for task in self._live:
+            task.cancel()
+
+    def mark(self, mark: Mark) -> None:
+        """An action of the timeline begins or ends: what is sent from now on belongs to the next segment."""
+        self.results.marks.append(mark)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _send_due(self) -> None:
+        """Send what is due, then sleep until the next arrival."""
+        loop = asyncio.get_running_loop()
+        now_s = self._clock() - self.began_s
+        while self._due is not None and self._due.at_s <= now_s:
+            arrival, self._due = self._due, next(self._arrivals, None)
+            self.phase = arrival.phase
+            if len(self._live) >= self._scenario.load.max_in_flight:
+                self.results.dropped[arrival.phase] += 1
+                continue
+            self.sent += 1
+            task = loop.create_task(self._one(arrival))
+            self._live.add(task)
+            task.add_done_callback(self._live.discard)
+        if self._due is None:
+            self._over.set()
+        else:
+            self._timer = loop.call_later(max(0.0, self._due.at_s - (self._clock() - self.began_s)), self._send_due)
+
+    async def _one(self, arrival: Arrival) -> None:
+        """Send one request and count it. A request that is cancelled by `stop` leaves no trace."""
+        results, due_s = self.results, self.began_s + arrival.at_s
+        results.lag.record(self._clock() - due_s)
+        segment = len(results.marks)
+        answer = await self._sender.send(arrival)
+        response_s = self._clock() - due_s
+        if answer.error:
+            outcome, about = str(answer.error), _NOBODY
+        else:
+            request = self._scenario.requests[arrival.request]
+            about = attribution(answer.headers)
+            outcome = request.expect.violation(answer.status, answer.headers) or "ok"
+        self.recent.record(response_s)
+        results.add(
+            self._scenario, arrival, answer, outcome=outcome, about=about, response_s=response_s, sent_segment=segment
+        )
