@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rich.console import Console
+    from rich.table import Table
 
 _WIDTH_PIPED = 4096
 
@@ -63,7 +64,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
-def make_table(columns: Sequence[str], *, right: Iterable[str] = (), title: str | None = None) -> Any:
+def make_table(columns: Sequence[str], *, right: Iterable[str] = (), title: str | None = None) -> Table:
     """An empty rich table in the style of all our tables."""
     from rich.table import Table
 

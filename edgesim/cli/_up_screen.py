@@ -1,0 +1,147 @@
+"""What `edgesim up` shows while the edge runs: a live table in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from edgesim import __version__
+from edgesim.cli._output import make_table, use_color
+from edgesim.cli._pops import FIGURES, apps_cell, figure_cells, state_cell
+from edgesim.errors import EdgesimError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from rich.live import Live
+    from rich.table import Table
+
+    from edgesim.config.settings import UpSettings
+    from edgesim.live.child import Notice, NoticeKind
+    from edgesim.live.state import RunRecord
+    from edgesim.model.topology import Topology
+
+_REFRESH_S: Final = 1.0
+_COLORS: Final[dict[NoticeKind, str]] = {
+    "ready": "green", "died": "red", "killed": "red", "restarting": "yellow", "starting": "bright_black",
+    "stopping": "yellow", "stopped": "yellow", "info": "yellow",
+}  # fmt: skip
+
+
+def ready_lines(record: RunRecord, world: Topology, took_s: float, *, detached: bool = False) -> Iterator[str]:
+    """What is ready, where, and what to do next."""
+    port = record.ports.front_door
+    hosts = "one process" if record.processes == 1 else f"{sum(c.role == 'pop-host' for c in record.children)} hosts"
+    yield f"ready in {took_s:.1f} s: {world.name}, {len(world.pops)} PoPs in {hosts}"
+    yield f"  front door  {record.front_door}  (an app answers at http://<app>.localhost:{port}/)"
+    yield f"  API         {record.endpoint}"
+    yield "  next        edgesim deploy  ·  edgesim curl --from Tokyo http://hello.localhost/"
+    yield f"  stop        {'edgesim down' if detached else 'Ctrl-C'}"
+
+
+class PlainScreen:
+    """Lines as things happen."""
+
+    def __init__(self, settings: UpSettings, world: Topology) -> None:
+        self._settings = settings
+        self._world = world
+        self._began = time.monotonic()
+
+    def __enter__(self) -> None:
+        self._print(f"edgesim {__version__}  {self._settings.topology}")
+        self._print(f"state in {self._settings.state_dir}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is left to close."""
+
+    def notice(self, notice: Notice) -> None:
+        """Show something that happened."""
+        at = click.style(time.strftime("%H:%M:%S"), fg="bright_black")
+        self._print(f"{at}  {notice.name:<11} {click.style(notice.text, fg=_COLORS[notice.kind])}")
+
+    async def watch(self, record: RunRecord, current: Callable[[], RunRecord]) -> None:  # noqa: ARG002
+        """Called once when the edge is ready; runs until it is cancelled."""
+        for line in ready_lines(record, self._world, time.monotonic() - self._began):
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # nobody reads any more; the edge goes on
+            click.echo(line, color=use_color(sys.stdout))
+            sys.stdout.flush()
+
+
+class LiveScreen(PlainScreen):
+    """A table of all PoPs that is refreshed every second; what happens scrolls by above it."""
+
+    def __init__(self, settings: UpSettings, world: Topology) -> None:
+        super().__init__(settings, world)
+        self._live: Live | None = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the last table on the screen."""
+        self._end_live()
+
+    def notice(self, notice: Notice) -> None:
+        """Show something that happened."""
+        if notice.kind == "stopping":
+            self._end_live()
+        super().notice(notice)
+
+    async def watch(self, record: RunRecord, current: Callable[[], RunRecord]) -> None:
+        """Refresh the table until cancelled."""
+        from rich.console import Console
+        from rich.live import Live
+
+        from edgesim.live.api_client import ApiClient
+
+        await super().watch(record, current)
+        self._print("")
+        screen = Console(file=sys.stdout, no_color=not use_color(sys.stdout), highlight=False)
+        async with ApiClient(record.endpoint, record.token) as api:
+            self._live = Live(console=screen, auto_refresh=False, vertical_overflow="crop")
+            self._live.start()
+            while self._live is not None:
+                try:
+                    rows = await api.pops()
+                    note = ""
+                except EdgesimError as exc:
+                    rows, note = [], exc.message
+                if self._live is not None:
+                    room = max(3, screen.height - 3)
+                    self._live.update(pops_table(rows, self._world, current(), room=room, note=note), refresh=True)
+                await asyncio.sleep(_REFRESH_S)
+
+    def _end_live(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def pops_table(rows: list[dict[str, Any]], world: Topology, record: RunRecord, *, room: int, note: str) -> Table:
+    """All PoPs with what they do; at most `room` rows, the busiest first when there are more."""
+    table = make_table(("PoP", "city", "host", "state", "apps", *FIGURES), right=FIGURES)
+    hosts = {pop: child for child in record.children for pop in child.pops}
+    figures = {str(row.get("pop")): row for row in rows}
+    busiest = sorted(world.pops, key=lambda p: -(figures.get(p.id, {}).get("requests") or 0))
+    shown = {p.id for p in busiest[:room]}
+    for spec in world.pops:
+        if spec.id in shown:
+            row, host = figures.get(spec.id, {}), hosts.get(spec.id)
+            state = state_cell(str(row.get("state") or (host.state if host else "")))
+            cells = (spec.id, spec.city, host.name if host else "", state, apps_cell(row.get("apps")))
+            table.add_row(*cells, *figure_cells(row))
+    if len(shown) < len(world.pops):
+        table.add_row("", f"and {len(world.pops) - len(shown)} more: edgesim pops list")
+    if note:
+        table.add_row("", note)
+    return table

@@ -1,0 +1,140 @@
+"""`edgesim up`: starts an edge and stays with it, or leaves it in the background."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgesim.cli._options import state_option
+from edgesim.cli._output import is_terminal
+from edgesim.errors import ProcessError, UsageError
+
+if TYPE_CHECKING:
+    from edgesim.config.settings import UpSettings
+    from edgesim.model.topology import Topology
+
+_POLL_S = 0.05
+_DETACH_TIMEOUT_S = 60.0
+
+
+@click.command()
+@click.option("--topology", type=click.Path(path_type=Path), envvar="EDGESIM_TOPOLOGY", show_envvar=True,
+              help="File that describes the world.  [default: ./topology.yaml, else the one with 20 PoPs that ships]")  # fmt: skip
+@click.option("--processes", type=click.IntRange(1, 64), default=3, show_default=True, envvar="EDGESIM_PROCESSES",
+              show_envvar=True, help="PoP host processes; 1 runs the whole edge in one process.")  # fmt: skip
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, envvar="EDGESIM_PORT",
+              show_envvar=True, help="Port of the front door.")  # fmt: skip
+@click.option("--api-port", type=click.IntRange(1, 65535), default=8081, show_default=True, envvar="EDGESIM_API_PORT",
+              show_envvar=True, help="Port of the API.")  # fmt: skip
+@click.option("--broker", default="auto", show_default=True, envvar="EDGESIM_BROKER", show_envvar=True,
+              help="MQTT broker: auto, mosquitto, embedded, or the URL of one that runs.")  # fmt: skip
+@click.option("--broker-port", type=click.IntRange(1, 65535), default=18830, show_default=True,
+              envvar="EDGESIM_BROKER_PORT", show_envvar=True, help="Port of our own broker.")  # fmt: skip
+@click.option("--time-scale", type=click.FloatRange(0, 100), envvar="EDGESIM_TIME_SCALE", show_envvar=True,
+              help="How much of a modelled delay is really waited for: 1 real time, 0 none.  [default: the topology's]")  # fmt: skip
+@click.option("--geoip-db", type=click.Path(exists=True, dir_okay=False, path_type=Path), envvar="EDGESIM_GEOIP_DB",
+              show_envvar=True, help="Your own GeoLite2 or GeoIP2 City database.")  # fmt: skip
+@state_option
+@click.option("--detach", "-d", is_flag=True, help="Return when the edge is ready and leave it running.")
+def command(detach: bool, state: Path | None, topology: Path | None, **options: Any) -> int:
+    """Start an edge: control plane, broker, PoP hosts and front door.
+
+    Stays in the foreground, with a live table in a terminal and plain lines elsewhere. Ctrl-C drains and ends it.
+    """
+    from edgesim.config.settings import UpSettings
+    from edgesim.config.topology import load_topology
+    from edgesim.live.state import find_state_dir
+
+    file = _topology_file(topology)
+    world = load_topology(file)
+    _check_broker(options["broker"])
+    geoip_db = options.pop("geoip_db")
+    settings = UpSettings(
+        state_dir=find_state_dir(state),
+        topology=file.absolute(),
+        geoip_db=geoip_db.absolute() if geoip_db else None,
+        **options,
+    )
+    if detach:
+        return _detach(settings, world)
+    return _attend(settings, world)
+
+
+def _topology_file(named: Path | None) -> Path:
+    from edgesim.config.resources import resource_path
+
+    here = Path("topology.yaml")
+    return named or (here if here.is_file() else resource_path("topology.yaml"))
+
+
+def _check_broker(broker: str) -> None:
+    if broker not in {"auto", "mosquitto", "embedded"} and "://" not in broker:
+        raise UsageError(
+            f"--broker {broker} is neither a kind of broker nor a URL",
+            help="write auto, mosquitto, embedded or a URL such as mqtt://127.0.0.1:1883",
+        )
+
+
+def _attend(settings: UpSettings, world: Topology) -> int:
+    """Run the edge in the foreground until it is told to stop."""
+    import asyncio
+
+    from edgesim.cli._up_screen import LiveScreen, PlainScreen
+    from edgesim.live.supervisor import Supervisor
+
+    screen = (LiveScreen if is_terminal(sys.stdout) else PlainScreen)(settings, world)
+    supervisor = Supervisor(settings, world=world.name, pops=[p.id for p in world.pops], notify=screen.notice)
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(sig, supervisor.request_stop)
+        watching: list[asyncio.Task[None]] = []
+        try:
+            await supervisor.run(
+                lambda record: watching.append(asyncio.create_task(screen.watch(record, lambda: supervisor.record)))
+            )
+        finally:
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
+
+    with screen:
+        asyncio.run(serve())
+    return 0
+
+
+def _detach(settings: UpSettings, world: Topology) -> int:
+    """Start `edgesim up` in the background and wait until it says in run.json that it is ready."""
+    from edgesim.cli._up_screen import ready_lines
+    from edgesim.live.state import create_state_dir, read_run
+
+    create_state_dir(settings.state_dir)
+    output = settings.state_dir / "logs" / "up.log"
+    argv = [sys.executable, "-P", "-m", "edgesim", "up", "--state", str(settings.state_dir)]
+    for name, value in settings.model_dump(mode="json", exclude={"state_dir"}, exclude_none=True).items():
+        argv += [f"--{name.replace('_', '-')}", str(value)]
+    began = time.monotonic()
+    with output.open("wb") as log:
+        output.chmod(0o600)
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.PIPE, start_new_session=True
+        )
+    assert process.stderr is not None
+    while time.monotonic() - began < _DETACH_TIMEOUT_S:
+        if process.poll() is not None:
+            sys.stderr.write(process.stderr.read().decode(errors="replace"))  # it has said what is wrong
+            return process.returncode or 1
+        record = read_run(settings.state_dir)
+        if record is not None and record.pid == process.pid and record.ready:
+            click.echo("\n".join(ready_lines(record, world, time.monotonic() - began, detached=True)))
+            return 0
+        time.sleep(_POLL_S)
+    process.send_signal(signal.SIGTERM)
+    raise ProcessError("the edge was not ready in time", where=str(output), help="see the logs beside that file")
