@@ -1,0 +1,88 @@
+"""The dashboard's queries against a real Prometheus that scrapes real handlers.
+
+The recorders are filled with generated events here; the same checks run against a whole edge in the end-to-end tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from edgesim.config.resources import resource_path
+from edgesim.live.metrics import collect_stats, metrics_handler, stats_handler, watch_loop_lag
+from edgesim.model.events import RequestRouted
+from edgesim.observe.recorder import Recorder
+from tests.support.events import traffic
+from tests.support.prometheus import check_dashboard, check_p99, query, running_prometheus, scrape_config, until
+
+pytestmark = pytest.mark.e2e
+POPS = ("fra1", "gru1", "nrt1", "jnb1")
+DASHBOARD = json.loads((resource_path("dashboards") / "edgesim.json").read_text())
+
+
+@asynccontextmanager
+async def process(recorder: Recorder) -> AsyncIterator[TestServer]:
+    """A server with the endpoints that each process of the edge has, and its loop watched."""
+    app = web.Application()
+    app.router.add_get("/metrics", metrics_handler(recorder))
+    app.router.add_get("/-/stats", stats_handler(recorder))
+    watch = asyncio.create_task(watch_loop_lag(recorder))
+    try:
+        async with TestServer(app) as server:
+            yield server
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+async def test_every_panel_has_finite_values_that_equal_the_summary(tmp_path: Path) -> None:
+    """Two processes are scraped while traffic goes on; then Prometheus and `/-/stats` say the same."""
+    host = Recorder(process="host1", version="0.1.0")
+    door = Recorder(process="front-door", version="0.1.0")
+    for pop in POPS:
+        host.add_pop(pop, slots=8)
+    door.add_routes(POPS)
+    async with process(host) as one, process(door) as two, aiohttp.ClientSession() as session:
+        addresses = {"host1": f"127.0.0.1:{one.port}", "front-door": f"127.0.0.1:{two.port}"}
+        async with running_prometheus(scrape_config(addresses, interval="250ms"), tmp_path) as url:
+            await until(url, "count(edgesim_pop_up) and on () sum(up) == 2")
+            for number, event in enumerate(traffic(POPS, requests=400)):
+                (door if isinstance(event, RequestRouted) else host).handle(event)
+                if number % 50 == 0:
+                    await asyncio.sleep(0.05)
+            await until(url, f"sum(edgesim_front_door_requests_total) == {400 * len(POPS)}")
+            await until(url, f"sum(edgesim_requests_total) == {400 * len(POPS)}")
+            await asyncio.sleep(0.6)
+
+            targets = {name: f"http://{address}" for name, address in addresses.items()}
+            summary = await collect_stats(targets, session)
+            failures = [*await check_dashboard(url, DASHBOARD), *await check_p99(url, summary)]
+            up = await query(url, "scrape_duration_seconds")
+
+            assert failures == []
+            assert summary.missing == {}
+            assert {series["metric"]["process"] for series in up} == set(addresses)
+
+            await _checks_can_fail(url)
+
+
+async def _checks_can_fail(url: str) -> None:
+    """A renamed metric, a query with an error, a forgotten variable and an empty dashboard are all found."""
+    for wrong in ("edgesim_no_such_total", "sum by (", "rate(edgesim_requests_total[$__interval])"):
+        broken = copy.deepcopy(DASHBOARD)
+        broken["panels"][1]["targets"][0]["expr"] = wrong
+        failures = await check_dashboard(url, broken)
+
+        assert len(failures) == 1, failures
+        assert "Requests by outcome A" in failures[0]
+
+    assert await check_dashboard(url, {"panels": []}) == ["the dashboard has no queries"]
