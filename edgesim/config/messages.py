@@ -8,7 +8,7 @@ clock. Signatures are `edgesim/live/signing.py`; API bodies of deployments are h
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -17,6 +17,9 @@ from edgesim.errors import InputError, TrustError
 from edgesim.model.events import HealthReported, PopHealth, PopReported
 from edgesim.model.ids import AppName, Digest, HostId, PopId
 from edgesim.model.worker import Abi, Component, Limits, Release, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 KIB: Final = 1024
 DESIRED_LIMIT_BYTES: Final = 64 * KIB
@@ -39,6 +42,8 @@ BootField = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,64}$")]
 ShortText = Annotated[str, StringConstraints(max_length=500)]
 UrlField = Annotated[str, StringConstraints(pattern=r"^(https?://[^\s/]{1,255})?$")]
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
+Step = Annotated[int, Field(ge=0, le=1 << 48)]
+"""Epochs and generations: far below the largest integer of JSON, so that there is always a higher one."""
 Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
@@ -59,24 +64,21 @@ class LimitsModel(_Message):
     log_bytes: Annotated[int, Field(ge=0, le=16 << 20)] = Limits().log_bytes
 
 
+COMPONENT_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_Variable = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^=\x00]+$")]
+_Value = Annotated[str, StringConstraints(max_length=8 * KIB, pattern=r"^[^\x00]*$")]
+Environment = Annotated[tuple[tuple[_Variable, _Value], ...], Field(max_length=128, strict=False)]
+
+
 class ComponentModel(_Message):
     """One Wasm file of a release, by content address."""
 
-    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    id: Annotated[str, StringConstraints(pattern=COMPONENT_PATTERN)]
     digest: DigestField
     size_bytes: Annotated[int, Field(ge=1, le=64 << 20)]
     abi: Abi
     limits: LimitsModel = LimitsModel()
-    environment: Annotated[
-        tuple[
-            tuple[
-                Annotated[str, StringConstraints(min_length=1, max_length=256)],
-                Annotated[str, StringConstraints(max_length=8 * KIB)],
-            ],
-            ...,
-        ],
-        Field(max_length=128, strict=False),
-    ] = ()
+    environment: Environment = ()
 
 
 class RouteModel(_Message):
@@ -86,33 +88,32 @@ class RouteModel(_Message):
     component: Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
-class _Content(_Message):
-    """What a release consists of, whether it travels to a PoP or comes from the CLI."""
+def _check_references(components: Sequence[ComponentModel | DeployComponent], routes: Sequence[RouteModel]) -> None:
+    """Ids and patterns are unique, and routes name components that exist. Raises ValueError, for pydantic."""
+    ids = [c.id for c in components]
+    if len(set(ids)) < len(ids):
+        raise ValueError("two components have the same id")
+    if len({r.pattern for r in routes}) < len(routes):
+        raise ValueError("two routes have the same pattern")
+    for route in routes:
+        if route.component not in ids:
+            raise ValueError(f"route {route.pattern} names the component {route.component!r}; there are {ids}")
 
+
+class ReleaseModel(_Message):
+    """One version of an app."""
+
+    app: AppField
+    version: Annotated[int, Field(ge=1, le=1 << 31)]
+    digest: DigestField
     components: Annotated[tuple[ComponentModel, ...], Field(min_length=1, max_length=32, strict=False)]
     routes: Annotated[tuple[RouteModel, ...], Field(min_length=1, max_length=256, strict=False)]
     prefetch: bool = True
 
     @model_validator(mode="after")
     def _references(self) -> Self:
-        ids = [c.id for c in self.components]
-        if len(set(ids)) < len(ids):
-            raise ValueError("two components have the same id")
-        patterns = [r.pattern for r in self.routes]
-        if len(set(patterns)) < len(patterns):
-            raise ValueError("two routes have the same pattern")
-        for route in self.routes:
-            if route.component not in ids:
-                raise ValueError(f"route {route.pattern} names the component {route.component!r}; there are {ids}")
+        _check_references(self.components, self.routes)
         return self
-
-
-class ReleaseModel(_Content):
-    """One version of an app."""
-
-    app: AppField
-    version: Annotated[int, Field(ge=1, le=1 << 31)]
-    digest: DigestField
 
     def value(self) -> Release:
         """The release as the flows know it."""
@@ -154,8 +155,8 @@ class DesiredModel(_Message):
 
     v: Literal[1] = 1
     pop: NameField
-    epoch: Count
-    gen: Count
+    epoch: Step
+    gen: Step
     issued_s: Seconds
     apps: Annotated[tuple[ReleaseModel, ...], Field(max_length=256, strict=False)]
 
@@ -208,8 +209,8 @@ class Reported(_Message):
     boot: BootField
     seq: Count
     """Grows with each report of the same boot, over all PoPs of the host or per PoP."""
-    epoch: Count
-    gen: Count
+    epoch: Step
+    gen: Step
     state: Literal["pending", "downloading", "compiling", "ready", "failed"]
     apps: Annotated[dict[AppField, Annotated[int, Field(ge=1)]], Field(max_length=256)]
     why: ShortText = ""
@@ -223,7 +224,7 @@ class Reported(_Message):
             epoch=self.epoch,
             gen=self.gen,
             state=self.state,
-            apps=self.apps,
+            apps={AppName(app): version for app, version in self.apps.items()},
             why=self.why,
             distribute_s=self.distribute_s,
         )
@@ -312,17 +313,41 @@ class ControlPresence(_Message):
 
     up: bool
     boot: BootField
-    epoch: Count = 0
-    gen: Count = 0
+    epoch: Step = 0
+    gen: Step = 0
     api_url: UrlField = ""
 
 
 # -- the API's deployment body ----------------------------------------------------------------------------------------
 
 
-class DeployRequest(_Content):
+class DeployComponent(_Message):
+    """A component as the CLI names it; size and ABI are found out by the control plane."""
+
+    id: Annotated[str, StringConstraints(pattern=COMPONENT_PATTERN)]
+    digest: DigestField
+    limits: LimitsModel = LimitsModel()
+    environment: Environment = ()
+
+
+class DeployRequest(_Message):
     """Body of `POST /v1/apps/{app}/deployments`. The blobs have been uploaded before."""
 
+    components: Annotated[tuple[DeployComponent, ...], Field(min_length=1, max_length=32, strict=False)]
+    routes: Annotated[tuple[RouteModel, ...], Field(min_length=1, max_length=256, strict=False)]
+    prefetch: bool = True
+    message: ShortText = ""
+
+    @model_validator(mode="after")
+    def _references(self) -> Self:
+        _check_references(self.components, self.routes)
+        return self
+
+
+class RollbackRequest(_Message):
+    """Body of `POST /v1/apps/{app}/rollback`."""
+
+    version: Annotated[int, Field(ge=1, le=1 << 31)]
     message: ShortText = ""
 
 
@@ -330,19 +355,18 @@ class DeployRequest(_Content):
 
 M = TypeVar("M", bound=_Message)
 
-_VERSIONS: Final = (
-    "the processes of one edge must be of the same edgesim version; restart it with `edgesim down` and `up`"
-)
+_VERSIONS: Final = "sender and receiver must be of the same edgesim version"
 _LIMITS: Final[dict[type[BaseModel], int]] = {
     Reported: REPORTED_LIMIT_BYTES,
     Health: HEALTH_LIMIT_BYTES,
     Presence: PRESENCE_LIMIT_BYTES,
     ControlPresence: PRESENCE_LIMIT_BYTES,
     DeployRequest: DEPLOY_LIMIT_BYTES,
+    RollbackRequest: 16 * KIB,
 }
 
 
-def encode(message: Reported | Health | Presence | ControlPresence | DeployRequest) -> bytes:
+def encode(message: Reported | Health | Presence | ControlPresence | DeployRequest | RollbackRequest) -> bytes:
     """A message as it travels: compact JSON. Raises InputError when it is larger than its limit."""
     data = message.model_dump_json().encode()
     limit = _LIMITS[type(message)]
@@ -384,6 +408,11 @@ def decode_control(raw: bytes) -> ControlPresence:
 def decode_deploy(raw: bytes) -> DeployRequest:
     """The body of a deployment request. Raises InputError, naming the field."""
     return _decode(DeployRequest, raw)
+
+
+def decode_rollback(raw: bytes) -> RollbackRequest:
+    """The body of a rollback request. Raises InputError, naming the field."""
+    return _decode(RollbackRequest, raw)
 
 
 def explain(error: ValidationError, *, most: int = 3) -> str:
