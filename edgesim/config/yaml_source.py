@@ -55,7 +55,7 @@ class YamlSource:
     data: Any
     """The document as dict, list, str, int, float, bool or None. Keys of mappings are always text."""
     problems: list[Problem] = field(default_factory=list)
-    """What was wrong with the form (repeated keys, tags); loaders report these together with their own."""
+    """What was wrong with the form (repeated keys); loaders report these together with their own."""
     lines: list[str] = field(default_factory=list)
     spots: dict[KeyPath, _Spot] = field(default_factory=dict)
 
@@ -167,6 +167,11 @@ def _check_events(text: str, document: YamlSource) -> None:
                 line, col, (), f"{what} is not supported here", "write the value out, or quote it"
             )
             raise ConfigError([problem])
+        if getattr(event, "tag", None) is not None:
+            problem = document.problem_at(
+                line, col, (), "tags (!name) are not supported", "remove it, or quote the value"
+            )
+            raise ConfigError([problem])
         if isinstance(event, yaml.NodeEvent):
             nodes += 1
         if isinstance(event, yaml.CollectionStartEvent):
@@ -206,7 +211,7 @@ def _construct(node: yaml.Node, path: KeyPath, document: YamlSource, key: tuple[
     if isinstance(node, yaml.SequenceNode):
         return [_construct(child, (*path, index), document, None) for index, child in enumerate(node.value)]
     assert isinstance(node, yaml.ScalarNode)  # the three kinds of node
-    return _scalar(node, path, document)
+    return _scalar(node)
 
 
 def _construct_mapping(node: yaml.MappingNode, path: KeyPath, document: YamlSource) -> dict[str, Any]:
@@ -232,15 +237,9 @@ def _construct_mapping(node: yaml.MappingNode, path: KeyPath, document: YamlSour
     return out
 
 
-def _scalar(node: yaml.ScalarNode, path: KeyPath, document: YamlSource) -> Any:
+def _scalar(node: yaml.ScalarNode) -> Any:
     """A scalar by YAML 1.2's core schema, decimal numbers only; what is quoted stays text."""
     text = str(node.value)
-    line, col = _at(node)
-    if document.lines[line : line + 1] and document.lines[line].startswith("!", col):
-        problem = document.problem_at(
-            line, col, path, "tags (!name) are not supported", "remove the tag, or quote the value"
-        )
-        document.problems.append(problem)
     if node.style in {"'", '"', "|", ">"}:
         return text
     if text in _WORDS:
