@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
@@ -16,7 +15,17 @@ from urllib.parse import unquote, urlsplit
 
 from edgesim.errors import BrokerError, UsageError
 from edgesim.live.embedded_broker import EmbeddedBroker, embedded_config
-from edgesim.live.endpoint import LOOPBACK, MAX_PACKET_BYTES, BrokerEndpoint, Login, OwnBroker, free_port
+from edgesim.live.endpoint import (
+    LOOPBACK,
+    MAX_PACKET_BYTES,
+    BrokerEndpoint,
+    Login,
+    OwnBroker,
+    load_or_create_logins,
+    read_login,
+    wait_free_port,
+    write_logins,
+)
 from edgesim.live.mosquitto import Mosquitto
 
 if TYPE_CHECKING:
@@ -31,6 +40,7 @@ __all__ = [
     "Mosquitto",
     "find_mosquitto",
     "make_broker",
+    "read_login",
 ]
 
 Kind = Literal["mosquitto", "embedded", "external"]
@@ -62,7 +72,7 @@ class Broker(Protocol):
         ...
 
 
-def make_broker(spec: str, *, port: int, logins: Sequence[str]) -> Broker:
+def make_broker(spec: str, *, port: int, logins: Sequence[str], credentials: Path | None = None) -> Broker:
     """The broker that a setting names.
 
     Args:
@@ -70,14 +80,19 @@ def make_broker(spec: str, *, port: int, logins: Sequence[str]) -> Broker:
             `mqtt://user:password@host:port`.
         port: where ours shall listen; 0 for any free port.
         logins: `control`, the ids of all PoP hosts, and the front doors' logins.
+        credentials: file (0600) that the logins are written to and kept in; other processes `read_login` from it.
 
     Raises:
         UsageError: for any other text.
         BrokerError: when mosquitto is asked for and not installed.
+        StorageError: when the credentials file cannot be read or written.
     """
     if spec.startswith("mqtt://"):
-        return ExternalBroker(spec)
-    passwords = {login: secrets.token_urlsafe(24) for login in logins}
+        external = ExternalBroker(spec)
+        if credentials is not None:
+            write_logins(credentials, {login: external.credentials(login) for login in logins})
+        return external
+    passwords = {name: login.password for name, login in load_or_create_logins(credentials, logins).items()}
     if spec == "embedded":
         return EmbeddedMqtt(port, passwords)
     if spec not in {"auto", "mosquitto"}:
@@ -111,7 +126,7 @@ class EmbeddedMqtt(OwnBroker):
 
     async def start(self) -> BrokerEndpoint:
         """Open the port. Raises PortInUseError or BrokerError."""
-        self._port = free_port(self._port)
+        self._port = await wait_free_port(self._port)
         broker = EmbeddedBroker(embedded_config(self._port), self._passwords, max_packet_bytes=MAX_PACKET_BYTES)
         await broker.start()
         self._broker = broker

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgesim.errors import BrokerError, StorageError
 from edgesim.live.acl import mosquitto_file
-from edgesim.live.endpoint import LOOPBACK, MAX_PACKET_BYTES, BrokerEndpoint, OwnBroker, free_port
+from edgesim.live.endpoint import LOOPBACK, MAX_PACKET_BYTES, BrokerEndpoint, OwnBroker, wait_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ class Mosquitto(OwnBroker):
 
     async def start(self) -> BrokerEndpoint:
         """Write the configuration, start the child, wait until it listens."""
-        self._port = free_port(self._port)
+        self._port = await wait_free_port(self._port)
         user = _unprivileged()
         self._directory = self._write(user)
         try:

@@ -74,6 +74,16 @@ class Signer:
             )
         return cls(Ed25519PrivateKey.from_private_bytes(seed))
 
+    def write_public(self, path: Path) -> None:
+        """Write the public key, in hex, for PoP hosts to `Verifier.load`. Raises StorageError."""
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_text(f"{self.public_hex}\n")
+            temporary.replace(path)
+        except OSError as exc:
+            temporary.unlink(missing_ok=True)
+            raise StorageError(f"cannot write the public key: {exc.strerror}", where=str(path)) from exc
+
     def seal(self, document: DesiredDocument) -> bytes:
         """The document in its signed envelope. Raises InputError when it is larger than its limit."""
         payload = encode_desired(document)
@@ -101,6 +111,23 @@ class Verifier:
                     "not an Ed25519 public key: 64 hex digits are expected",
                     help="take it from the control plane's presence",
                 ) from exc
+
+    @classmethod
+    def load(cls, path: Path) -> Verifier:
+        """With the public key in a file, as `Signer.write_public` wrote it.
+
+        Raises:
+            StorageError: when the file cannot be read.
+            InputError: when it holds no key.
+        """
+        try:
+            return cls(path.read_text(errors="replace").strip())
+        except OSError as exc:
+            raise StorageError(
+                f"cannot read the control plane's public key: {exc.strerror}",
+                where=str(path),
+                help="is the control plane up?",
+            ) from exc
 
     def open(self, raw: bytes, *, pop: PopId, newest: Generation = NO_GENERATION) -> DesiredDocument:
         """The document in an envelope, if everything about it is right.
