@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from edgesim.model.http import Headers
 
-NETWORK_METRIC: Final = "network"
+NETWORK_METRIC: Final = "net"
 """The entry of `Server-Timing` that carries the modelled network time, unscaled."""
 _NAME_MAX: Final = 64
 _METRIC = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64})\s*((?:;[^,]*)?)")
@@ -20,23 +20,27 @@ class Attribution(NamedTuple):
 
     pop: str
     start: str
+    """`absent`, `disk`, `fresh` or `reused`."""
+    role: str
+    """`trigger` or `waiter`, for cold starts."""
     network_s: float | None
     """Modelled time on the network, as it would be at `--time-scale 1`."""
 
 
 def attribution(headers: Headers) -> Attribution:
     """Read `X-Edge-Pop`, `X-Edge-Start` and `Server-Timing`. Malformed fields count as missing."""
-    pop = start = ""
+    pop = start = role = ""
     network_s = None
     for name, value in headers:
         if name == "x-edge-pop":
             pop = _clean(value)
         elif name == "x-edge-start":
-            start = _clean(value)
+            start, _, rest = (part.strip() for part in _clean(value).partition(";"))
+            role = rest.removeprefix("role=")
         elif name == "server-timing":
             network_ms = server_timing(value).get(NETWORK_METRIC)
             network_s = network_s if network_ms is None else network_ms / 1e3
-    return Attribution(pop, start, network_s)
+    return Attribution(pop, start, role, network_s)
 
 
 def server_timing(value: str) -> dict[str, float]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LEAD_S: Final = 0.1
 """Time between the decision to start and the first phase, so that who watches can get ready."""
-_NOBODY: Final = Attribution("", "", None)
+_NOBODY: Final = Attribution("", "", "", None)
 
 
 class Sender(Protocol):
@@ -68,6 +68,11 @@ class Generator:
         """Requests without an answer."""
         return len(self._live)
 
+    @property
+    def elapsed_s(self) -> float:
+        """Time since the first phase began; negative before."""
+        return self._clock() - self.began_s
+
     async def run(self) -> Results:
         """Send everything, wait for the answers (each has a timeout), and return what was measured."""
         try:
@@ -85,7 +90,7 @@ class Generator:
             self._sender.close()
         if self._failure is not None:
             raise self._failure
-        self.results.elapsed_s = max(self.results.elapsed_s, self._clock() - self.began_s)
+        self.results.elapsed_s = max(self.results.elapsed_s, self.elapsed_s)
         return self.results
 
     def stop(self) -> None:
@@ -108,7 +113,7 @@ class Generator:
     def _send_due(self) -> None:
         """Send what is due, then sleep until the next arrival."""
         loop = asyncio.get_running_loop()
-        now_s = self._clock() - self.began_s
+        now_s = self.elapsed_s
         while self._due is not None and self._due.at_s <= now_s:
             arrival, self._due = self._due, next(self._arrivals, None)
             self.phase = arrival.phase
@@ -118,11 +123,21 @@ class Generator:
             self.sent += 1
             task = loop.create_task(self._one(arrival))
             self._live.add(task)
-            task.add_done_callback(self._live.discard)
-        if self._due is None:
+            task.add_done_callback(self._ended)
+        # The last phase lasts until its end, also when nothing more is to be sent in it.
+        next_s = self._scenario.load.duration_s if self._due is None else self._due.at_s
+        wait_s = next_s - self.elapsed_s
+        if self._due is None and wait_s <= 0:
             self._over.set()
         else:
-            self._timer = loop.call_later(max(0.0, self._due.at_s - (self._clock() - self.began_s)), self._send_due)
+            self._timer = loop.call_later(max(0.0, wait_s), self._send_due)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A request is over. An exception here is a fault of this program, and ends the run."""
+        self._live.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._failure = failure
+            self._over.set()
 
     async def _one(self, arrival: Arrival) -> None:
         """Send one request and count it. A request that is cancelled by `stop` leaves no trace."""

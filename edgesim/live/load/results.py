@@ -104,7 +104,7 @@ class Results:
     pops: dict[str, Cell] = field(default_factory=dict)
     """By PoP, recorded phases only; the empty name stands for answers without a PoP and for no answer."""
     starts: Counter[str] = field(default_factory=Counter)
-    """Answers by how the worker was started."""
+    """Answers by how the worker was started: `fresh`, `absent trigger`, `disk waiter`, …"""
     statuses: Counter[int] = field(default_factory=Counter)
     served: Counter[ServedKey] = field(default_factory=Counter)
     marks: list[Mark] = field(default_factory=list)
@@ -151,7 +151,7 @@ class Results:
             self.statuses[answer.status] += 1
             self.body_bytes += answer.body_bytes
         if about.start:
-            self.starts[about.start] += 1
+            self.starts[f"{about.start} {about.role}".rstrip()] += 1
         if answer.connect_s is not None:
             self.connect.record(answer.connect_s)
         self.retried += answer.retried
