@@ -134,7 +134,9 @@ class ApiClient:
         return self._session
 
     def _unreachable(self, exc: Exception) -> ControlPlaneError:
-        reason = "it does not answer in time" if isinstance(exc, TimeoutError) else str(exc) or type(exc).__name__
+        reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+        if isinstance(exc, TimeoutError):
+            reason = "it does not answer in time"
         return ControlPlaneError(
             f"the control plane cannot be reached: {reason}",
             where=self._endpoint,

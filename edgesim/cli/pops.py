@@ -1,0 +1,140 @@
+"""`edgesim pops`: the PoPs of the running edge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import click
+
+from edgesim.cli._options import api_client, endpoint_options, json_option, run_async
+from edgesim.cli._output import console, count, echo_json, ms, print_table
+from edgesim.cli._pops import FIGURES, apps_cell, figure_cells, state_cell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PARTS: Final = ("network", "queue", "start", "instantiate", "init", "execute", "origin")
+
+
+@click.group(name="pops")
+def command() -> None:
+    """List, look at, kill and restart PoPs."""
+
+
+@command.command("list")
+@endpoint_options
+@json_option
+def list_(state: Path | None, endpoint: str | None, token: str | None, as_json: bool) -> None:
+    """Show every PoP with its state, its apps and its figures."""
+
+    async def ask() -> list[dict[str, Any]]:
+        async with api_client(state, endpoint, token) as api:
+            return await api.pops()
+
+    rows = run_async(ask())
+    if as_json:
+        echo_json("pops.v1", {"pops": rows})
+        return
+    print_table(
+        ("PoP", "city", "region", "host", "state", "apps", *FIGURES),
+        (
+            (
+                str(row.get("pop", "")), str(row.get("city", "")), str(row.get("region", "")), str(row.get("host", "")),
+                state_cell(str(row.get("state", ""))), apps_cell(row.get("apps")), *figure_cells(row),
+            )
+            for row in rows
+        ),
+        right=FIGURES,
+    )  # fmt: skip
+
+
+@command.command()
+@click.argument("pop")
+@endpoint_options
+@json_option
+def describe(pop: str, state: Path | None, endpoint: str | None, token: str | None, as_json: bool) -> None:
+    """Show one PoP: place, hardware, apps, latency by part, cold starts by phase."""
+
+    async def ask() -> dict[str, Any]:
+        async with api_client(state, endpoint, token) as api:
+            return await api.pop(pop)
+
+    row = run_async(ask())
+    if as_json:
+        echo_json("pop.v1", row)
+        return
+    out = console()
+    out.print(
+        f"[bold]{row.get('pop')}[/]  {row.get('city', '')}, {row.get('country', '')}  {state_cell(str(row.get('state', '')))}"
+    )
+    facts = {
+        "region": row.get("region"),
+        "host": row.get("host"),
+        "at": " ".join(f"{row[k]:.2f}" for k in ("lat", "lon") if isinstance(row.get(k), int | float)),
+        "apps": apps_cell(row.get("apps")) or "none",
+        "slots": f"{row.get('busy', 0)} of {row.get('slots', 0)} busy, {row.get('queued', 0)} queued",
+        "memory": f"{(row.get('loaded_bytes') or 0) / (1 << 20):.1f} MiB of modules loaded",
+        "requests": f"{count(row.get('requests'))}, {count(row.get('errors'))} failed",
+        "why": row.get("why"),
+    }
+    for name, value in facts.items():
+        if value:
+            out.print(f"  {name:<9} {value}")
+    print_latency(row)
+
+
+def print_latency(row: dict[str, Any]) -> None:
+    """Latency by part, and cold starts by phase and role, of one PoP."""
+    parts = row.get("parts") or {}
+    rows = [("total", row.get("duration") or {}), *((name, parts[name]) for name in _PARTS if name in parts)]
+    click.echo()
+    print_table(
+        ("latency", "count", "p50", "p99"),
+        ((name, count(v.get("count")), ms(v.get("p50_s")), ms(v.get("p99_s"))) for name, v in rows),
+        right=("count", "p50", "p99"),
+    )
+    cold = [
+        (str(entry.get("role")), phase, value)
+        for entry in row.get("cold_starts") or ()
+        for phase, value in (("total", entry.get("total") or {}), *(entry.get("phases") or {}).items())
+    ]
+    if cold:
+        click.echo()
+        print_table(
+            ("cold starts", "phase", "count", "p50", "p99"),
+            ((r, p, count(v.get("count")), ms(v.get("p50_s")), ms(v.get("p99_s"))) for r, p, v in cold),
+            right=("count", "p50", "p99"),
+        )
+
+
+def _act(pops: tuple[str, ...], action: Literal["kill", "restart"], done: str, **options: Any) -> None:
+    as_json = options.pop("as_json")
+
+    async def ask() -> None:
+        async with api_client(**options) as api:
+            for pop in pops:
+                await api.pop_action(pop, action)
+                if not as_json:
+                    click.echo(f"{pop} {done}")
+
+    run_async(ask())
+    if as_json:
+        echo_json("pops-action.v1", {"action": action, "pops": list(pops)})
+
+
+@command.command()
+@click.argument("pops", nargs=-1, required=True, metavar="POP...")
+@endpoint_options
+@json_option
+def kill(pops: tuple[str, ...], **options: Any) -> None:
+    """Kill PoPs as a power cut would: connections are reset, memory is lost, nobody is told."""
+    _act(pops, "kill", "killed; bring it back with `edgesim pops restart`", **options)
+
+
+@command.command()
+@click.argument("pops", nargs=-1, required=True, metavar="POP...")
+@endpoint_options
+@json_option
+def restart(pops: tuple[str, ...], **options: Any) -> None:
+    """Start killed PoPs again, with the bundles on their disk; running ones lose their memory."""
+    _act(pops, "restart", "restarted", **options)
