@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from edgesim.observe.exposition import CONTENT_TYPE, LE, chunks
 from edgesim.observe.histogram import Histogram
+from edgesim.observe.history import History, added
 from edgesim.observe.store import Store
 from edgesim.observe.summary import Summary, summarise
 
@@ -42,22 +43,16 @@ def metrics_handler(recorder: Recorder) -> Handler:
     """An aiohttp handler for `/metrics`. Between chunks the loop serves others."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE})
-        await response.prepare(request)
-        for chunk in chunks(recorder.store):
-            await response.write(chunk.encode())
-            await asyncio.sleep(0)
-        await response.write_eof()
-        return response
+        return await _send(request, CONTENT_TYPE, chunks(recorder.store))
 
     return handle
 
 
 def stats_handler(recorder: Recorder) -> Handler:
-    """An aiohttp handler for `/-/stats`: the recorder's snapshot as JSON."""
+    """An aiohttp handler for `/-/stats`: the text of `Recorder.snapshot()`. Between chunks the loop serves others."""
 
-    async def handle(_request: web.Request) -> web.StreamResponse:
-        return web.json_response(recorder.snapshot())
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await _send(request, "application/json", recorder.store.json_chunks(boot=recorder.boot))
 
     return handle
 
@@ -68,6 +63,7 @@ async def collect_stats(
     token: str = "",
     *,
     own: Iterable[Recorder] = (),
+    history: History | None = None,
     timeout_s: float = 2.0,
 ) -> Summary:
     """Ask all processes for their snapshots and merge them.
@@ -77,6 +73,7 @@ async def collect_stats(
         session: the client to ask with.
         token: sent as bearer token when not empty.
         own: recorders of the calling process, when it is not among the targets.
+        history: where processes that have ended since are remembered; without it, only what runs now is counted.
         timeout_s: how long one process may take.
 
     Returns:
@@ -85,13 +82,13 @@ async def collect_stats(
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     timeout = aiohttp.ClientTimeout(total=timeout_s)
 
-    async def ask(base: str) -> Store | str:
+    async def ask(base: str) -> tuple[str, Store] | str:
         try:
             async with session.get(base.rstrip("/") + STATS_PATH, headers=headers, timeout=timeout) as response:
                 if response.status != 200:
                     return f"answered {response.status}"
                 body = await _read_at_most(response, MAX_STATS_BYTES)
-            return Store.from_json(json.loads(body))
+            return await asyncio.to_thread(_parse, body)
         except TimeoutError:
             return f"no answer within {timeout_s:g} s"
         except aiohttp.ClientError as exc:
@@ -100,16 +97,18 @@ async def collect_stats(
             return f"no valid statistics: {exc}"
 
     answers = dict(zip(targets, await asyncio.gather(*map(ask, targets.values())), strict=True))
-    total = Store()
-    missing = {}
+    missing = {process: answer for process, answer in answers.items() if isinstance(answer, str)}
+    alive = set(answers) - set(missing)
+    lives = history or History()
     for process, answer in answers.items():
-        if isinstance(answer, str):
-            missing[process] = answer
-        else:
-            total.merge(answer)
+        if not isinstance(answer, str):
+            lives.update(process, *answer)
     for recorder in own:
-        total.merge(recorder.store)
-    return summarise(total, missing=missing)
+        lives.update(recorder.process, recorder.boot, added([(recorder.store, True)]))
+        alive.add(recorder.process)
+    parts = lives.parts(alive=alive)
+    # In a thread: a large edge takes tens of milliseconds, and the caller may share its loop with a front door.
+    return await asyncio.to_thread(lambda: summarise(added(parts), missing=missing))
 
 
 async def watch_loop_lag(recorder: Recorder, *, interval_s: float = LAG_INTERVAL_S) -> None:
@@ -146,6 +145,23 @@ def _client_metric(metric: Metric, children: Mapping[Labels, Any]) -> ClientMetr
     for labels, child in children.items():
         numbers.add_metric(labels, child.value)
     return numbers
+
+
+def _parse(body: bytes) -> tuple[str, Store]:
+    """The boot id and the store of a `/-/stats` answer. Raises ValueError on anything else."""
+    state = json.loads(body)
+    store = Store.from_json(state)
+    return str(state.get("boot", "")), store
+
+
+async def _send(request: web.Request, content_type: str, pieces: Iterable[str]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": content_type})
+    await response.prepare(request)
+    for piece in pieces:
+        await response.write(piece.encode())
+        await asyncio.sleep(0)
+    await response.write_eof()
+    return response
 
 
 async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:

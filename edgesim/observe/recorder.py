@@ -49,10 +49,12 @@ class Recorder:
         version: edgesim's version.
         python: version of the interpreter.
         started_s: when the process started, in seconds since 1970; 0 leaves the metric out.
+        boot: an id of this life of the process, for `History`; `started_s` stands in for it when it is empty.
     """
 
-    def __init__(self, *, process: str, version: str, python: str = "", started_s: float = 0.0) -> None:
+    def __init__(self, *, process: str, version: str, python: str = "", started_s: float = 0.0, boot: str = "") -> None:
         self.process = process
+        self.boot = boot or repr(started_s)
         self._store = Store()
         self._rollout_is_stale = False
         self._requests: dict[tuple[str, str, str, str], Number] = {}
@@ -115,7 +117,7 @@ class Recorder:
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that can be merged across processes, as JSON-able values."""
-        return {**self.store.to_json(), "process": self.process}
+        return self.store.to_json(boot=self.boot)
 
     # -- requests, the hot path -----------------------------------------------------------------------------------------
 

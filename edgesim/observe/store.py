@@ -6,6 +6,8 @@ except by `Family.clear` (gauges that are recomputed). Rendering is `exposition.
 
 from __future__ import annotations
 
+import json
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from edgesim.observe.catalog import CATALOG, DEFAULT_LABEL_LIMIT, LABEL_LIMITS, LABEL_OVERFLOWS, NONE, OTHER, Metric
@@ -98,16 +100,23 @@ class Store:
             if family.children:
                 yield family
 
-    def to_json(self) -> dict[str, Any]:
-        """What other processes need to merge this store into theirs, as JSON-able values."""
-        metrics: dict[str, list[list[Any]]] = {}
-        for family in self.families():
-            if family.metric.mergeable:
-                metrics[family.metric.name] = [
-                    [list(labels), child.value if isinstance(child, Number) else child.to_json()]
-                    for labels, child in family.children.items()
-                ]
-        return {"schema": SCHEMA, "metrics": metrics}
+    def to_json(self, *, boot: str = "") -> dict[str, Any]:
+        """What other processes need to merge this store into theirs, as JSON-able values.
+
+        `boot` names this life of the process: its counters begin at 0 in the next one.
+        `metrics` is a list of name, label values, and number or histogram. Histograms that are empty are left out.
+        """
+        return {"schema": SCHEMA, "boot": boot, "metrics": list(self._states())}
+
+    def json_chunks(self, *, boot: str = "", per_chunk: int = 200) -> Iterator[str]:
+        """The text of `to_json` in pieces of `per_chunk` values, so that an event loop can run in between."""
+        yield f'{{"schema": "{SCHEMA}", "boot": {json.dumps(boot)}, "metrics": ['
+        states = self._states()
+        separator = ""
+        while piece := list(islice(states, per_chunk)):
+            yield separator + json.dumps(piece)[1:-1]
+            separator = ", "
+        yield "]}"
 
     @classmethod
     def from_json(cls, state: object) -> Store:
@@ -120,30 +129,40 @@ class Store:
             raise ValueError(f"its schema is not {SCHEMA}")
         self = cls()
         try:
-            for name, children in state["metrics"].items():
+            for name, labels, value in state["metrics"]:
                 metric = CATALOG.get(name)
                 if metric is None or not metric.mergeable:
                     continue
-                for labels, value in children:
-                    if len(labels) != len(metric.labels) or not all(isinstance(label, str) for label in labels):
-                        raise ValueError(f"labels of {name}: {labels!r}")
-                    if metric.kind == "histogram":
-                        self.histogram(metric, *labels).merge(Histogram.from_json(value))
-                    else:
-                        self.number(metric, *labels).value += value
+                if len(labels) != len(metric.labels) or not all(isinstance(label, str) for label in labels):
+                    raise ValueError(f"labels of {name}: {labels!r}")
+                if metric.kind == "histogram":
+                    self.histogram(metric, *labels).merge(Histogram.from_json(value))
+                else:
+                    self.number(metric, *labels).value += value
         except (AttributeError, KeyError, TypeError) as exc:
             raise ValueError(f"malformed {SCHEMA}: {exc!r}") from exc
         return self
 
-    def merge(self, other: Store) -> None:
-        """Add the values of another process's store, where adding makes sense."""
+    def merge(self, other: Store, *, gauges: bool = True) -> None:
+        """Add the values of another process's store, where adding makes sense; its gauges only if asked for."""
         for name, numbers in other.numbers.items():
-            if numbers.metric.mergeable:
+            if numbers.metric.mergeable and (gauges or numbers.metric.kind != "gauge"):
                 for labels, number in numbers.children.items():
                     self.numbers[name].child(*labels).value += number.value
         for name, histograms in other.histograms.items():
             for labels, histogram in histograms.children.items():
                 self.histograms[name].child(*labels).merge(histogram)
+
+    def _states(self) -> Iterator[list[Any]]:
+        for family in list(self.families()):
+            if not family.metric.mergeable:
+                continue
+            children: list[tuple[Labels, Number | Histogram]] = list(family.children.items())
+            for labels, child in children:
+                if isinstance(child, Number):
+                    yield [family.metric.name, list(labels), child.value]
+                elif any(child.counts):
+                    yield [family.metric.name, list(labels), child.to_json()]
 
     def _count_overflow(self, label: str) -> None:
         self.numbers[LABEL_OVERFLOWS.name].child(label).value += 1

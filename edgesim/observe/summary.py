@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesim.model.ids import PHASES
 from edgesim.observe import catalog
 from edgesim.observe.histogram import Histogram
+from edgesim.observe.history import added
 from edgesim.observe.recorder import DEPLOY_ROLE
 from edgesim.observe.store import Store
 
@@ -69,17 +70,15 @@ class PopSummary:
     duration: Latency
     """Measured at the PoP, without network."""
     parts: Mapping[str, Latency]
+    cold: Latency
+    """Whole cold starts that requests saw, as triggers or waiters."""
     cold_starts: tuple[ColdStarts, ...]
+    """By role, deploys included."""
     up: bool
     slots: int
     busy: int
     queued: int
     loaded_bytes: int
-
-    @property
-    def cold(self) -> int:
-        """Cold starts that requests saw, as triggers or waiters."""
-        return sum(starts.total.count for starts in self.cold_starts if starts.role != DEPLOY_ROLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +135,7 @@ def merged(states: Iterable[object]) -> Store:
     Raises:
         ValueError: one of them is not a snapshot.
     """
-    total = Store()
-    for state in states:
-        total.merge(Store.from_json(state))
-    return total
+    return added((Store.from_json(state), True) for state in states)
 
 
 def _pops(store: Store) -> dict[str, PopSummary]:
@@ -154,6 +150,10 @@ def _pops(store: Store) -> dict[str, PopSummary]:
             parts.setdefault(pop, {})[part] = Latency.of(histogram)
     durations = store.histograms[catalog.REQUEST_DURATION.name].children
     cold = _cold_starts(store)
+    seen: dict[str, Histogram] = {}
+    for (pop, _start, role), histogram in store.histograms[catalog.COLD_START.name].children.items():
+        if role != DEPLOY_ROLE:
+            seen.setdefault(pop, Histogram()).merge(histogram)
 
     def gauge(metric: catalog.Metric, pop: str) -> int:
         number = store.numbers[metric.name].children.get((pop,))
@@ -171,6 +171,7 @@ def _pops(store: Store) -> dict[str, PopSummary]:
             starts=starts,
             duration=Latency.of(durations[pop,]) if (pop,) in durations else Latency(),
             parts=parts.get(pop, {}),
+            cold=Latency.of(seen.get(pop, Histogram())),
             cold_starts=cold.get(pop, ()),
             up=bool(gauge(catalog.POP_UP, pop)),
             slots=gauge(catalog.POOL_SLOTS, pop),

@@ -20,6 +20,7 @@ from edgesim.live.metrics import (
 )
 from edgesim.observe import catalog
 from edgesim.observe.exposition import CONTENT_TYPE, render
+from edgesim.observe.history import History
 from edgesim.observe.recorder import Recorder
 from tests.support.events import traffic
 
@@ -125,6 +126,25 @@ async def test_processes_that_do_not_answer_are_named() -> None:
     assert summary.missing["d"] == "no answer within 0.3 s"
     assert "127.0.0.1" in summary.missing["e"]
     assert "a" not in summary.missing
+
+
+async def test_a_restarted_process_keeps_its_history() -> None:
+    """With a history, the counts of a process's former life stay, also while nobody answers in its place."""
+    history = History()
+    lives = [filled("fra1", requests=5), filled("fra1", requests=2)]
+    lives[1].boot = "second"
+    totals = []
+    async with aiohttp.ClientSession() as session:
+        for recorder in lives:
+            async with serving(recorder) as server:
+                targets = {"host1": str(server.make_url(""))}
+                summary = await collect_stats(targets, session, history=history)
+                totals.append((summary.pops["fra1"].requests, summary.pops["fra1"].slots))
+            summary = await collect_stats(targets, session, history=history)
+            totals.append((summary.pops["fra1"].requests, summary.pops["fra1"].slots))
+            assert list(summary.missing) == ["host1"]
+
+    assert totals == [(5, 4), (5, 0), (7, 4), (7, 0)]
 
 
 def test_the_collector_works_in_a_registry() -> None:

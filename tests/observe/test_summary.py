@@ -42,7 +42,7 @@ def test_summary_of_two_processes_matches_the_events() -> None:
     assert list(trigger.phases) == ["fetch", "compile", "instantiate", "first_call"]
     assert list(waiter.phases) == ["shared", "instantiate", "first_call"]
     assert list(deploy.phases) == ["distribute"]
-    assert (trigger.total.count, trigger.by_start, gru.cold) == (1, {"absent": 1}, 2)
+    assert (trigger.total.count, trigger.by_start, gru.cold.count) == (1, {"absent": 1}, 2)
     assert summary.requests == 600
     assert summary.errors == summary.outcomes["guest_error"]
     assert sum(summary.failovers.values()) == sum(len(e.failed) for e in events if isinstance(e, RequestRouted))
