@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from contextlib import suppress
 from functools import lru_cache
 from socket import AF_INET, inet_pton
 from typing import TYPE_CHECKING, Any, Final
@@ -111,7 +112,8 @@ def build_database(path: Path, metros: Iterable[Metro], access: Sequence[str]) -
         hint = "free some space, or set EDGESIM_STATE to a folder that can be written"
         raise StorageError(f"cannot write {path}: {exc.strerror or exc}", where=str(path), help=hint) from exc
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()  # there only when writing failed, and perhaps not even then
 
 
 def _record(metro: Metro, access: str) -> dict[str, Any]:

@@ -197,11 +197,12 @@ class NetworkModel:
         Raises:
             KeyError: no such PoP.
         """
-        where = place.metro if place.metro in self._metros else (round(place.at.lat, 1), round(place.at.lon, 1))
+        if place.metro in self._metros:
+            return self._path_s[place.metro, pop]
+        where = (round(place.at.lat, 1), round(place.at.lon, 1))
         found = self._path_s.get((where, pop))
         if found is not None:
             return found
-        assert isinstance(where, tuple)  # metros are there from the start
         if len(self._path_s) >= self._max_paths:
             self._forget_places()
         name = f"{where[0]:.1f},{where[1]:.1f}"

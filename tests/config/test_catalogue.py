@@ -6,7 +6,6 @@ import csv
 from zoneinfo import ZoneInfo
 
 import pytest
-from tests.support.data import data_file
 
 from edgesim.config.catalogue import (
     find_metro,
@@ -19,6 +18,7 @@ from edgesim.config.catalogue import (
 )
 from edgesim.errors import UsageError
 from edgesim.model.geo import LatLon, distance_km
+from tests.support.data import data_file
 
 
 def test_sites():
