@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from edgesim.core.replay import ReplayBody
-from edgesim.core.request import Response
+from edgesim.core.request import CLIENT_GONE, Response
 from edgesim.core.router import RetryBudget, Router
 from edgesim.errors import DeadlineExceededError, PopUnreachableError
 from edgesim.model.events import RequestRouted
@@ -65,7 +65,7 @@ async def front_door(w: World, door: Door, request: Request) -> Response:
     began_s = w.now()
     budget = door.budget
     budget.active += 1
-    response = Response(499, "client_gone")
+    response = CLIENT_GONE
     try:
         response = await _forward(w, door, request)
         await w.reply(request, response)

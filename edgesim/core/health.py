@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PopState = Literal["up", "down", "draining", "starting"]
 
+_NEVER: Final = float("-inf")
 RESUME_GRACE_S: Final = 10.0
 """After the broker is back: PoP hosts reconnect with up to 5 s of back-off and then beat at once."""
 
@@ -25,8 +26,8 @@ class _Entry:
     __slots__ = ("beat_s", "failed_s", "state")
 
     def __init__(self) -> None:
-        self.beat_s = float("-inf")
-        self.failed_s = float("-inf")
+        self.beat_s = _NEVER
+        self.failed_s = _NEVER
         self.state: PopState = "starting"
 
 
@@ -47,7 +48,7 @@ class HealthTable:
         entry.beat_s = max(entry.beat_s, now_s)
         entry.state = "up" if state == "ready" else state
         if now_s > entry.failed_s:
-            entry.failed_s = float("-inf")
+            entry.failed_s = _NEVER
 
     def fail(self, pop: PopId, now_s: float) -> None:
         """A connection to `pop` has failed."""
@@ -74,13 +75,16 @@ class HealthTable:
         entry = self._entries.get(pop)
         if entry is None:
             return "down"
-        if entry.failed_s > float("-inf") and (self._paused_s is None or now_s - entry.failed_s < self._window_s):
+        if entry.failed_s > _NEVER and (self._paused_s is None or now_s - entry.failed_s < self._window_s):
             return "down"
-        if entry.beat_s == float("-inf"):
+        if entry.beat_s == _NEVER:
             return "starting"
         seen_s = now_s if self._paused_s is None else self._paused_s
         return entry.state if seen_s - entry.beat_s <= self._window_s else "down"
 
     def is_up(self, pop: PopId, now_s: float) -> bool:
-        """Whether requests should go to `pop`."""
+        """Whether requests should go to `pop`: `state(...) == "up"`, with a short cut for the usual case."""
+        entry = self._entries.get(pop)
+        if entry is not None and entry.failed_s == _NEVER and self._paused_s is None:
+            return entry.state == "up" and now_s - entry.beat_s <= self._window_s
         return self.state(pop, now_s) == "up"

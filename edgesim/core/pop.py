@@ -8,7 +8,7 @@ The flows that move workers between states are in `core/serve.py` and `core/roll
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.core.pool import Pool
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from edgesim.model.ids import AppName, Digest
     from edgesim.model.topology import PopSpec
     from edgesim.model.worker import Component, Release
+
+
+PATHS_MAX: Final = 1024
 
 
 class Stage(IntEnum):
@@ -54,13 +57,26 @@ class Worker:
 class Serving:
     """A release on a PoP, with its workers by component id."""
 
-    __slots__ = ("release", "workers")
+    __slots__ = ("_by_path", "release", "workers")
 
     def __init__(self, release: Release, disk: set[Digest]) -> None:
         self.release = release
+        self._by_path: dict[str, Worker | None] = {}
         self.workers = {
             c.id: Worker(release, c, Stage.DISK if c.digest in disk else Stage.ABSENT) for c in release.components
         }
+
+    def worker(self, path: str) -> Worker | None:
+        """The worker that serves `path` (without query), or None; remembered for a bounded number of paths."""
+        try:
+            return self._by_path[path]
+        except KeyError:
+            component = self.release.route(path)
+            worker = None if component is None else self.workers[component.id]
+            if len(self._by_path) >= PATHS_MAX:
+                self._by_path.clear()
+            self._by_path[path] = worker
+            return worker
 
 
 class Pop:

@@ -6,7 +6,7 @@ Requests are mutable and slotted: they are the hottest objects of a simulation. 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.model.ids import NO_POP
 
@@ -50,6 +50,10 @@ class Request:
     network_s: float = 0.0
     """Modelled network time so far, unscaled; measured time is what the clock says."""
     tries: int = 0
+    queue_s: float = 0.0
+    """What the current attempt has waited for a slot."""
+    start_s: float = 0.0
+    """What the current attempt has waited for its worker to be started."""
     failed: list[PopId] = field(default_factory=list)
     """PoPs that broke under it, in order."""
     channel: Any = None
@@ -97,3 +101,7 @@ class Response:
     """What happened, for people."""
     ended: Waiter[None] | None = None
     """For a guest that still runs while its body is being sent: resolved when the guest has ended."""
+
+
+CLIENT_GONE: Final = Response(499, "client_gone")
+"""What is recorded of a request whose client went away; never sent."""

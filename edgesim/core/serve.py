@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from edgesim.core.pop import Stage
-from edgesim.core.request import Response, Timings
+from edgesim.core.request import CLIENT_GONE, Response
 from edgesim.core.waiter import TimedOut, Waiter
 from edgesim.errors import (
     DeadlineExceededError,
@@ -38,17 +38,18 @@ class QueueTimeoutError(OverloadedError):
 async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
     """Serve one request at `pop`. Foreseen failures are responses; only a kill or a cancelled client raises."""
     began_s = w.now()
-    timings = Timings()
-    response = Response(499, "client_gone", pop.spec.id, timings=timings)
+    request.queue_s = request.start_s = 0.0
+    response = CLIENT_GONE
     try:
-        response = await _answer(w, pop, request, timings)
+        response = await _answer(w, pop, request, began_s)
     except PopUnreachableError:  # the PoP was killed: the front door's business
         raise
     except EdgesimError as error:
         response = failure(error, pop)
-        response.timings = timings
+        response.timings.queue_s, response.timings.start_s = request.queue_s, request.start_s
     finally:
         if pop.alive:
+            timings = response.timings
             w.publish(
                 RequestServed(
                     pop=pop.spec.id,
@@ -59,8 +60,8 @@ async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
                     role=response.role,
                     status=response.status,
                     network_s=request.network_s,
-                    queue_s=timings.queue_s,
-                    start_s=timings.start_s,
+                    queue_s=request.queue_s,
+                    start_s=request.start_s,
                     execute_s=timings.instantiate_s + timings.init_s + timings.execute_s,
                     origin_s=timings.origin_s,
                     duration_s=w.now() - began_s,
@@ -95,25 +96,22 @@ def failure(error: EdgesimError, pop: Pop) -> Response:
     )  # fmt: skip
 
 
-async def _answer(w: World, pop: Pop, request: Request, timings: Timings) -> Response:
+async def _answer(w: World, pop: Pop, request: Request, now_s: float) -> Response:
     serving = pop.apps.get(request.app)
     if serving is None:
-        return Response(
-            404, "no_app", pop.spec.id, error="destination_not_found", detail=f"no app {request.app} is deployed"
-        )  # fmt: skip
-    component = serving.release.route(request.path)
-    if component is None:
-        began_s = w.now()
+        detail = f"no app {request.app} is deployed"
+        return Response(404, "no_app", pop.spec.id, error="destination_not_found", detail=detail)
+    worker = serving.worker(request.path)
+    if worker is None:
         response = await w.fetch_origin(pop, request)
-        timings.origin_s = w.now() - began_s
-        response.pop, response.timings, response.version = pop.spec.id, timings, serving.release.version
+        response.timings.origin_s = w.now() - now_s
+        response.pop, response.version = pop.spec.id, serving.release.version
         return response
-    return await _run(w, pop, serving.workers[component.id], request, timings)
+    return await _run(w, pop, worker, request, now_s)
 
 
-async def _run(w: World, pop: Pop, worker: Worker, request: Request, timings: Timings) -> Response:
+async def _run(w: World, pop: Pop, worker: Worker, request: Request, arrived_s: float) -> Response:
     """Take a slot, start the worker if it is cold, run the guest."""
-    arrived_s = w.now()
     lease = pop.pool.acquire()
     if lease is None:
         raise OverloadedError(f"the queue of {pop.spec.id} is full ({pop.pool.queue} waiting)")
@@ -123,22 +121,17 @@ async def _run(w: World, pop: Pop, worker: Worker, request: Request, timings: Ti
     response: Response | None = None
     try:
         if lease.waiter is not None:
-            patience_s = arrived_s + pop.spec.queue_timeout_s
-            got = await w.wait(lease.waiter, min(patience_s, request.deadline_s))
-            timings.queue_s = w.now() - arrived_s
-            if isinstance(got, TimedOut):
-                if request.deadline_s <= patience_s:
-                    raise DeadlineExceededError("the request's deadline passed in the queue")
-                raise QueueTimeoutError(f"waited {pop.spec.queue_timeout_s:g} s for a slot of {pop.spec.id}")
+            await _wait_for_slot(w, pop, lease.waiter, request, arrived_s)
+        worker.used_s = arrived_s
         if worker.stage is not Stage.LOADED:
             began_s = w.now()
             start, role = await _wait_for_start(w, pop, worker, request)
-            timings.start_s = w.now() - began_s
-        worker.used_s = w.now()
+            request.start_s = w.now() - began_s
         response = await w.run_worker(pop, worker, request)
         response.pop, response.version = pop.spec.id, worker.release.version
         response.start, response.role = start, role
-        _keep(timings, response)
+        timings = response.timings
+        timings.queue_s, timings.start_s = request.queue_s, request.start_s
         if role:
             _publish_cold_start(w, pop, worker, response, w.now() - arrived_s)
         return response
@@ -148,6 +141,17 @@ async def _run(w: World, pop: Pop, worker: Worker, request: Request, timings: Ti
             response.ended.parked.append(lambda: _finish(w, pop, worker, lease))
         else:
             _finish(w, pop, worker, lease)
+
+
+async def _wait_for_slot(w: World, pop: Pop, slot: Waiter[None], request: Request, arrived_s: float) -> None:
+    """Wait in the queue. Raises QueueTimeoutError or DeadlineExceededError."""
+    patience_s = arrived_s + pop.spec.queue_timeout_s
+    got = await w.wait(slot, min(patience_s, request.deadline_s))
+    request.queue_s = w.now() - arrived_s
+    if isinstance(got, TimedOut):
+        if request.deadline_s <= patience_s:
+            raise DeadlineExceededError("the request's deadline passed in the queue")
+        raise QueueTimeoutError(f"waited {pop.spec.queue_timeout_s:g} s for a slot of {pop.spec.id}")
 
 
 def _finish(w: World, pop: Pop, worker: Worker, lease: Lease) -> None:
@@ -163,18 +167,6 @@ def drop_if_idle(w: World, pop: Pop, worker: Worker) -> None:
     if worker.users == 0 and worker.starting is None:
         pop.retired.remove(worker)
         unload(w, pop, worker)
-
-
-def _keep(timings: Timings, response: Response) -> None:
-    """Merge what the world measured of the run into the request's timings."""
-    run = response.timings
-    timings.instantiate_s, timings.init_s, timings.execute_s, timings.cpu_s = (
-        run.instantiate_s,
-        run.init_s,
-        run.execute_s,
-        run.cpu_s,
-    )
-    response.timings = timings
 
 
 async def _wait_for_start(w: World, pop: Pop, worker: Worker, request: Request) -> tuple[Start, Role]:

@@ -136,7 +136,7 @@ class Kernel:
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
-    def run(self, until_s: float = float("inf")) -> None:
+    def run(self, until_s: float = float("inf")) -> None:  # noqa: C901, PLR0912 - the hot loop: a call costs 60 ns
         """Carry out all entries up to and including `until_s`.
 
         Raises:
@@ -145,8 +145,8 @@ class Kernel:
         heap = self._heap
         while heap and heap[0][0] <= until_s:
             time_s, seq, flow, value = heappop(heap)
+            self.now_s = time_s
             if flow is None:
-                self.now_s = time_s
                 self._in_external = True
                 try:
                     value()
@@ -155,38 +155,33 @@ class Kernel:
                 continue
             if flow.expects != seq:
                 continue  # a timer whose wait has ended otherwise
-            self.now_s = time_s
             self.events += 1
-            if value.__class__ is _Timeout:
-                if value.waiter.done:  # its value came in this very instant: it wins, and queues behind
-                    self._push(time_s, flow, value.waiter.value)
-                    continue
-                value = TIMED_OUT
-            self._step(flow, value)
-
-    def _step(self, flow: Flow, value: Any) -> None:
-        """Resume a flow and schedule what it asks for."""
-        self.current = flow
-        try:
-            coro = flow.coro
-            effect = coro.throw(value.error) if value.__class__ is _Throw else coro.send(value)
-        except StopIteration:
-            self._end(flow)
-            return
-        except Cancelled:
-            self._end(flow)
-            return
-        except BaseException:
-            self._end(flow)
-            raise
-        finally:
-            self.current = None
-        if effect.__class__ is float:
-            self._seq = seq = self._seq + 1
-            flow.expects = seq
-            heappush(self._heap, (self.now_s + effect, seq, flow, None))
-            return
-        self._park(flow, effect)
+            self.current = flow
+            try:
+                if value is None:  # the usual case: a sleep is over
+                    effect = flow.coro.send(None)
+                elif value.__class__ is _Timeout:
+                    if value.waiter.done:  # its value came in this very instant: it wins, and queues behind
+                        self._push(time_s, flow, value.waiter.value)
+                        continue
+                    effect = flow.coro.send(TIMED_OUT)
+                elif value.__class__ is _Throw:
+                    effect = flow.coro.throw(value.error)
+                else:
+                    effect = flow.coro.send(value)
+            except (StopIteration, Cancelled):
+                self._end(flow)
+                continue
+            except BaseException:
+                self._end(flow)
+                raise
+            if effect.__class__ is float:
+                self._seq = seq = self._seq + 1
+                flow.expects = seq
+                heappush(heap, (time_s + effect, seq, flow, None))
+            else:
+                self._park(flow, effect)
+        self.current = None
 
     def _park(self, flow: Flow, effect: Any) -> None:
         if not (isinstance(effect, tuple) and isinstance(effect[0], Waiter)):

@@ -1,0 +1,1 @@
+"""Benchmarks: each module has `run() -> list[Entry]`; `python -m benchmarks [ID …]` runs them (see benchmarks/__main__.py)."""

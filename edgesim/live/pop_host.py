@@ -1,0 +1,289 @@
+"""A PoP host: many PoPs in one process, with one connection to the bus and one HTTP port.
+
+It verifies and keeps desired documents, brings its PoPs to them, serves the front door's requests, beats, and reports. It
+goes on serving from its last good state while broker and control plane are away. Its port answers the front door (by
+token), `/metrics` and `/-/stats`, and under `/-/pops/<pop>/` the commands `kill` and `restart` (by the same token).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from edgesim.config.messages import Presence, encode, health_of, reported_of
+from edgesim.core.beat import beat, health
+from edgesim.core.desired import (
+    NO_GENERATION,
+    desired_filter,
+    health_topic,
+    presence_topic,
+    reported_topic,
+)
+from edgesim.core.pop import Pop
+from edgesim.core.rollout import apply_desired
+from edgesim.errors import EdgesimError, NotFoundError, PopUnreachableError, StorageError, TrustError
+from edgesim.live import hop, http_server
+from edgesim.live.bus import Bus, Message, Subscription, new_boot
+from edgesim.live.error_json import error_to_dict
+from edgesim.live.local import LocalPops
+from edgesim.live.metrics import METRICS_PATH, STATS_PATH, metrics_handler, stats_handler
+from edgesim.live.world import LiveWorld
+from edgesim.model.events import ColdStarted, HealthReported, PopReported
+from edgesim.model.ids import HostId, PopId
+from edgesim.model.worker import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edgesim.core.desired import DesiredDocument
+    from edgesim.live.endpoint import BrokerEndpoint, Login
+    from edgesim.live.host_state import HostState
+    from edgesim.live.signing import Verifier
+    from edgesim.live.world import Guests, Origins
+    from edgesim.model.events import Event
+    from edgesim.model.topology import PopSpec
+    from edgesim.observe.recorder import Recorder
+
+ADMIN_PREFIX: Final = "/-/"
+_log = logging.getLogger(__name__)
+
+
+class PopHost:
+    """See the module. `start` returns when it serves; `close` drains."""
+
+    def __init__(
+        self,
+        host: HostId,
+        specs: Sequence[PopSpec],
+        *,
+        recorder: Recorder,
+        state: HostState,
+        verifier: Verifier,
+        token: str,
+        beat_s: float,
+    ) -> None:
+        self.host = host
+        self.boot = new_boot()
+        self.pops: Mapping[PopId, Pop] = {spec.id: Pop(spec) for spec in specs}
+        self.world = LiveWorld(self._publish)
+        self.local = LocalPops(self.world, self.pops)
+        self.recorder = recorder
+        self._state = state
+        self._verifier = verifier
+        self._token = token
+        self._beat_s = beat_s
+        self._newest: dict[PopId, bytes] = {}
+        """Each PoP's newest accepted document as received; it is kept on disk once the PoP is ready with it."""
+        self._reports: dict[PopId, PopReported] = {}
+        self._seq = 0
+        self._bus: Bus | None = None
+        self._listener: http_server.Listener | None = None
+        self._bus_task: asyncio.Task[None] | None = None
+        self._routes = {METRICS_PATH: metrics_handler(recorder), STATS_PATH: stats_handler(recorder)}
+        for spec in specs:
+            recorder.add_pop(spec.id, slots=spec.slots)
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self, guests: Guests, origins: Origins, *, endpoint: BrokerEndpoint, login: Login) -> str:
+        """Take up the last good state, listen, and connect; the URL of its port."""
+        self.world.equip(guests=guests, origins=origins)
+        self._listener = await http_server.Listener.open(self.handle, port=0)
+        for pop in self.pops.values():
+            self._wake(pop)
+        self._bus = Bus(
+            endpoint,
+            login,
+            identifier=self.host,
+            subscriptions=[Subscription(filter=desired_filter(self.host), handler=self._on_desired)],
+            will=Message(topic=presence_topic(self.host), payload=self._presence(up=False), retain=True),
+            on_up=self._announce,
+        )
+        self._bus_task = asyncio.create_task(self._bus.run(), name=f"bus {self.host}")
+        self.world.spawn(beat(self.world, self.host, self.boot, list(self.pops.values()), self._beat_s), "beat")
+        return self.url
+
+    @property
+    def url(self) -> str:
+        """Base URL of its port."""
+        assert self._listener is not None
+        return f"http://127.0.0.1:{self._listener.port}"
+
+    async def close(self, drain_s: float = 5.0) -> None:
+        """Tell the front door, let the requests in flight end, stop."""
+        for pop in self.pops.values():
+            pop.draining = True
+        self._publish(health(self.host, self.boot, list(self.pops.values())))
+        if self._bus is not None:
+            self._bus.publish(presence_topic(self.host), self._presence(up=False), retain=True)
+            await self._bus.flush(1.0)
+        if self._listener is not None:
+            await self._listener.close(drain_s)
+        await self.world.close()
+        if self._bus_task is not None:
+            self._bus_task.cancel()
+            await asyncio.gather(self._bus_task, return_exceptions=True)
+
+    # -- desired state ------------------------------------------------------------------------------------------------
+
+    def _wake(self, pop: Pop) -> None:
+        """Begin a PoP's life: with what is on disk, then with what arrived while it was dead."""
+        pop.disk = self._state.disk(pop.spec.id)
+        kept = self._state.document(pop.spec.id, self._verifier)
+        if kept is not None:
+            self.world.spawn(self._apply(pop, kept, 0.0), f"apply:{pop.spec.id}")
+        missed = self._newest.get(pop.spec.id)
+        if missed is not None:
+            document = self._verifier.open(missed, pop=pop.spec.id)
+            if kept is None or document.generation > kept.generation:
+                self.world.spawn(self._apply(pop, document, 0.0), f"apply:{pop.spec.id}")
+
+    def _on_desired(self, topic: str, raw: bytes) -> None:
+        """A desired document has arrived. One that is not genuine is refused, and the last good one stays."""
+        pop = self.pops.get(PopId(topic.rsplit("/", 1)[1]))
+        if pop is None or not raw:
+            return
+        newest = pop.document.generation if pop.document else NO_GENERATION
+        try:
+            document = self._verifier.open(raw, pop=pop.spec.id, newest=newest)
+        except TrustError as error:
+            _log.warning("%s: %s: %s", pop.spec.id, error.code, error.message)
+            return
+        if not pop.alive:
+            self._newest[pop.spec.id] = raw  # a dead PoP hears nothing; its host remembers for its restart
+            return
+        self._newest[pop.spec.id] = raw
+        distribute_s = max(0.0, time.time() - document.issued_s)
+        self.world.spawn(self._apply(pop, document, distribute_s), f"apply:{pop.spec.id}")
+
+    async def _apply(self, pop: Pop, document: DesiredDocument, distribute_s: float) -> None:
+        await apply_desired(self.world, pop, document, distribute_s)
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def _publish(self, event: Event) -> None:
+        self.recorder.handle(event)
+        if isinstance(event, HealthReported):
+            self._send(health_topic(self.host), event)
+        elif isinstance(event, PopReported):
+            self._reports[event.pop] = event
+            self._send(reported_topic(self.host, event.pop), event)
+            if event.state == "ready":
+                self.world.spawn(self._keep(event.pop, event.gen), f"keep:{event.pop}")
+        elif isinstance(event, ColdStarted) and event.start == "absent":
+            self.world.spawn(self._keep(event.pop, None), f"keep:{event.pop}")
+
+    def _send(self, topic: str, event: HealthReported | PopReported) -> None:
+        if self._bus is None:
+            return
+        self._seq += 1
+        if isinstance(event, HealthReported):
+            self._bus.publish(topic, encode(health_of(event, seq=self._seq, sent_s=time.time())), qos=0)
+        else:
+            message = reported_of(event, host=self.host, boot=self.boot, seq=self._seq, sent_s=time.time())
+            self._bus.publish(topic, encode(message), retain=True)
+
+    async def _keep(self, pop_id: PopId, gen: int | None) -> None:
+        """Write down what a PoP has; with `gen`, also the document of that generation, which is good now."""
+        pop = self.pops[pop_id]
+        disk, raw = set(pop.disk), self._newest.get(pop_id)
+        fits = pop.document is not None and pop.document.gen == gen
+        try:
+            await asyncio.to_thread(self._state.keep_disk, pop_id, disk)
+            if fits and raw is not None:
+                await asyncio.to_thread(self._state.keep_document, pop_id, raw)
+        except StorageError as error:
+            # It serves on from memory; what is lost is the state after a restart without a control plane.
+            _log.warning("%s: %s: %s", pop_id, error.code, error.message)
+
+    def _announce(self) -> None:
+        """At each connect: who is here, and what the PoPs run."""
+        assert self._bus is not None
+        self._bus.publish(presence_topic(self.host), self._presence(up=True), retain=True)
+        for pop_id, report in self._reports.items():
+            self._send(reported_topic(self.host, pop_id), report)
+
+    def _presence(self, *, up: bool) -> bytes:
+        url = self.url if up else ""
+        return encode(
+            Presence(
+                process=self.host,
+                kind="pop-host",
+                up=up,
+                boot=self.boot,
+                pid=os.getpid(),
+                data_url=url,
+                metrics_url=url,
+                pops=tuple(self.pops),
+                since_s=time.time(),
+            )
+        )
+
+    # -- HTTP ---------------------------------------------------------------------------------------------------------
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve the front door, a scrape, or a command."""
+        try:
+            if hop.META in request.headers:
+                return await self._serve(request)
+            if request.path in self._routes:
+                return await self._routes[request.path](request)  # type: ignore[arg-type]
+            hop.check_token(request.headers, self._token)
+            return self._command(request)
+        except EdgesimError as error:
+            return web.json_response({"error": error_to_dict(error)}, status=error.status)
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        headers = request.headers
+        hop.check_token(headers, self._token)
+        pop_id, flow_request = hop.read_request(
+            headers,
+            method=request.method,
+            target=request.raw_path,
+            fields=http_server.request_headers(request),
+            body=http_server.request_body(request, Limits().body_bytes),
+            now_s=self.world.now(),
+        )
+        try:
+            response = await self.local.forward(pop_id, flow_request)
+        except PopUnreachableError:
+            # What a dead PoP looks like from outside: the connection breaks without an answer.
+            http_server.abort(request)
+            raise asyncio.CancelledError from None
+        fields = http_server.to_multidict(response.headers)
+        fields[hop.META] = hop.response_meta(response)
+        return await http_server.send(request, response.status, fields, response.body)
+
+    def _command(self, request: web.BaseRequest) -> web.Response:
+        """`POST /-/pops/<pop>/kill` and `restart`."""
+        parts = request.path.split("/")
+        if request.method != "POST" or len(parts) != 5 or parts[:3] != ["", "-", "pops"]:
+            raise NotFoundError(f"{request.method} {request.path} is not a command of a PoP host")
+        pop = self.pops.get(PopId(parts[3]))
+        if pop is None:
+            raise NotFoundError(f"{self.host} carries no PoP {parts[3]!r}", help=f"it carries {', '.join(self.pops)}")
+        if parts[4] == "kill":
+            self.kill(pop.spec.id)
+        elif parts[4] == "restart":
+            self.restart(pop.spec.id)
+        else:
+            raise NotFoundError(f"PoPs have no command {parts[4]!r}", help="they have kill and restart")
+        return web.json_response({"pop": pop.spec.id, "alive": pop.alive})
+
+    def kill(self, pop_id: PopId) -> None:
+        """The PoP dies: connections reset, memory gone. Nobody is told."""
+        self.local.kill(pop_id)
+        self._reports.pop(pop_id, None)
+
+    def restart(self, pop_id: PopId) -> None:
+        """The PoP begins a new life with what is on disk; one that lives is killed first."""
+        pop = self.pops[pop_id]
+        if pop.alive:
+            self.kill(pop_id)
+        pop.restart()
+        self._wake(pop)

@@ -1,0 +1,135 @@
+"""One simulation: a topology on the kernel, with arrivals, deploys and faults at given times.
+
+Results are the events that the flows publish; `on_event` decides what is kept of them. A run is a pure function of its
+arguments and the seed. Reading files and printing is the CLI's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgesim.core.beat import beat
+from edgesim.core.desired import DesiredDocument, assign
+from edgesim.core.front_door import Door, Network, front_door
+from edgesim.core.health import HealthTable
+from edgesim.core.pop import Pop
+from edgesim.core.request import Connection, Request
+from edgesim.core.rollout import apply_desired
+from edgesim.core.router import RankingPolicy, Router
+from edgesim.model.ids import HostId
+from edgesim.model.stream import Stream, key
+from edgesim.sim.kernel import Kernel
+from edgesim.sim.world import SimWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from edgesim.model.events import Event
+    from edgesim.model.geo import Place
+    from edgesim.model.ids import AppName, PopId
+    from edgesim.model.topology import Topology
+    from edgesim.model.worker import Release
+    from edgesim.sim.leaves import Costs
+
+DEADLINE_S = 10.0
+
+
+class Simulation:
+    """A world that runs on virtual time."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        *,
+        network: Network,
+        policy: RankingPolicy,
+        costs: Costs,
+        seed: int,
+        on_event: Callable[[Event], None],
+        hosts: int = 3,
+        kernel: Kernel | None = None,
+    ) -> None:
+        self.kernel = kernel or Kernel()
+        self.pops = {spec.id: Pop(spec) for spec in topology.pops}
+        self.host_of = assign(list(self.pops), [HostId(f"host{n + 1}") for n in range(hosts)])
+        health = HealthTable(self.pops, topology.routing.health)
+        self.door = Door(
+            router=Router(policy, topology.pops, health),
+            health=health,
+            network=network,
+            retry=topology.routing.retry,
+        )
+        self.world = SimWorld(
+            self.kernel, pops=self.pops, host_of=self.host_of, health=health, costs=costs, on_event=on_event
+        )
+        self._costs = costs
+        self._seed = seed
+        self._gen = 0
+        self._releases: dict[AppName, Release] = {}
+        self._documents: dict[PopId, DesiredDocument] = {}
+        for host in dict.fromkeys(self.host_of.values()):
+            pops = [self.pops[pop] for pop, carrier in self.host_of.items() if carrier == host]
+            self.world.spawn(
+                beat(self.world, host, "sim", pops, topology.routing.health.interval_s), f"beat:{host}"
+            )  # fmt: skip
+
+    def deploy(self, at_s: float, release: Release) -> None:
+        """Roll a release out to every PoP at `at_s`."""
+        self.kernel.at(at_s, lambda: self._deploy(release))
+
+    def kill(self, at_s: float, pop: PopId) -> None:
+        """Kill a PoP at `at_s`."""
+        self.kernel.at(at_s, lambda: self.world.kill(pop))
+
+    def restart(self, at_s: float, pop: PopId) -> None:
+        """Start a killed PoP again at `at_s`, with what it has on disk."""
+        self.kernel.at(at_s, lambda: self._restart(self.pops[pop]))
+
+    def arrive(self, arrivals: Iterable[tuple[float, AppName, str, Place]]) -> None:
+        """Requests to come: (time, app, path, client), sorted by time. Each comes on a connection of its own."""
+        self.kernel.feed(self._actions(arrivals))
+
+    def run(self, until_s: float) -> None:
+        """Run to `until_s` and end what is still under way."""
+        self.kernel.run(until_s)
+        self.kernel.close()
+
+    def _actions(self, arrivals: Iterable[tuple[float, AppName, str, Place]]) -> Iterator[tuple[float, Any]]:
+        seed = self._seed
+        for number, (at_s, app, path, place) in enumerate(arrivals):
+            request = Request(
+                id="",
+                app=app,
+                method="GET",
+                target=path,
+                headers=(),
+                body=None,
+                place=place,
+                connection=Connection(),
+                stream=Stream(key(seed, number)),
+                arrived_s=at_s,
+                deadline_s=at_s + DEADLINE_S,
+            )
+            yield at_s, lambda request=request: self.kernel.spawn(front_door(self.world, self.door, request), "request")
+
+    def _deploy(self, release: Release) -> None:
+        self._gen += 1
+        self._releases[release.app] = release
+        for pop in self.pops.values():
+            document = DesiredDocument(
+                pop=pop.spec.id, epoch=1, gen=self._gen, issued_s=0.0, apps=tuple(self._releases.values())
+            )
+            self._documents[pop.spec.id] = document
+            self.world.spawn(self._distribute(pop, document, self._costs.bus_s), f"deploy:{pop.spec.id}")
+
+    def _restart(self, pop: Pop) -> None:
+        if not pop.alive:
+            pop.restart()
+            document = self._documents.get(pop.spec.id)
+            if document is not None:
+                self.world.spawn(self._distribute(pop, document, 0.0), f"restart:{pop.spec.id}")
+
+    async def _distribute(self, pop: Pop, document: DesiredDocument, delay_s: float) -> None:
+        await self.world.sleep(delay_s)
+        if pop.alive:
+            await apply_desired(self.world, pop, document, delay_s)
