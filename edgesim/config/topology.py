@@ -1,7 +1,7 @@
 """`topology.yaml` to a `Topology`: every mistake at once, each with its line, the expected form and a suggestion.
 
 Three steps: form and types (pydantic), then what refers to what (on the raw document, so that both kinds of mistake are
-reported together), then values. The file's shape is in docs/topology.md.
+reported together), then values. The default world, `topology.yaml`, explains the shape in its comments.
 """
 
 from __future__ import annotations
