@@ -21,7 +21,7 @@ import wasmtime
 from edgesim.wasm import raw
 from edgesim.wasm.execution import LIVE, Guest, finish_at_once
 from edgesim.wasm.guest import CHUNK_BYTES, Exited, Suspend
-from edgesim.wasm.poll import wait_any
+from edgesim.wasm.host.waits import wait_any
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

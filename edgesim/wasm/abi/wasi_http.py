@@ -1,0 +1,152 @@
+"""wasi:http/incoming-handler@0.2: components that are called once per request with a request and a response-outparam."""
+
+from __future__ import annotations
+
+from ctypes import addressof, create_string_buffer
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import wasmtime
+
+from edgesim.errors import BundleError, GuestOutputError
+from edgesim.wasm import component as glue
+from edgesim.wasm import raw
+from edgesim.wasm.host import host_functions
+from edgesim.wasm.host.http import IncomingRequest, ResponseOutparam
+
+if TYPE_CHECKING:
+    from edgesim.model.worker import Abi, Limits
+    from edgesim.wasm.guest import GuestRequest
+
+_HANDLER: Final = "wasi:http/incoming-handler@0.2."
+_TRAPS_WHEN_CALLED: Final = ("wasi:filesystem/", "wasi:sockets/")
+"""Packages that common toolchains import and rarely call. There are no files and no sockets."""
+_RESOURCE: Final = 21
+
+
+class HttpCall:
+    """One call of `handle`."""
+
+    __slots__ = ("_args", "_handles", "_instance", "_linked", "_outparam", "function", "guest")
+
+    def __init__(
+        self, linked: LinkedComponent, request: GuestRequest, limits: Limits, environment: tuple[tuple[str, str], ...]
+    ) -> None:
+        self._linked = linked
+        self._instance = raw.ComponentInstance()
+        self.function = raw.ComponentFunc()
+        self._outparam = ResponseOutparam()
+        self._handles: list[int] = []
+        self._args: Any = None
+        self.guest = guest = glue.ComponentGuest(linked.engine, request, limits)
+        guest.environment = environment
+
+    def instantiate(self) -> int:
+        """The future that makes the instance."""
+        guest = self.guest
+        future: int = raw.component_instantiate(
+            self._linked.linker, guest.context, self._linked.component, addressof(self._instance), addressof(guest.error_out)
+        )
+        return future
+
+    def call(self) -> int:
+        """The future that runs `handle`."""
+        guest, linked = self.guest, self._linked
+        found = raw.component_get_func(
+            addressof(self._instance), guest.context, linked.export_index, addressof(self.function)
+        )
+        assert found, "checked by WasiHttpAbi.detect"
+        for resource, type_id in ((IncomingRequest(guest.request), linked.request_type), (self._outparam, linked.outparam_type)):
+            self._handles.append(guest.own(resource, type_id))
+        self._args = create_string_buffer(
+            b"".join([glue.VAL.pack(_RESOURCE, handle, 0, 0) for handle in self._handles]), 2 * raw.VAL_BYTES
+        )
+        future: int = raw.component_call(
+            addressof(self.function), guest.context, addressof(self._args), 2, None, 0, addressof(guest.error_out)
+        )
+        return future
+
+    def finish(self) -> None:
+        """`handle` has returned: there must be a whole response."""
+        tail = self.guest.log.tail()
+        if self._outparam.error:
+            raise GuestOutputError(f"the worker answered with the error {self._outparam.error}{tail}")
+        response = self._outparam.response
+        if response is None:
+            raise GuestOutputError(
+                f"the worker ended without a response{tail}", help="call response-outparam.set before returning"
+            )
+        if response.body_taken and not response.body.finished:
+            raise GuestOutputError(
+                f"the worker ended in the middle of its response body{tail}", help="call outgoing-body.finish"
+            )
+
+    def close(self) -> None:
+        """Free the handles and the store."""
+        handles, self._handles = self._handles, []
+        for handle in handles:
+            raw.resource_any_delete(handle)
+        self.guest.close()
+
+
+class LinkedComponent:
+    """A component with its imports resolved."""
+
+    def __init__(self, engine: Any, component: Any) -> None:
+        linker, conversions, callbacks = glue.link(engine, component, host_functions())
+        export = next(name for name in component.type.exports(engine) if name.startswith(_HANDLER))
+        interface = component.get_export_index(export)
+        index = component.get_export_index("handle", interface)
+        handle = component.type.exports(engine)[export].ty.exports(engine)["handle"].ty
+        self.request_type, self.outparam_type = (conversions.type_id(kind.ty) for _, kind in handle.params)
+        self._keep = (engine, component, linker, conversions, callbacks, index)
+        self.engine = raw.address(engine.ptr())
+        self.linker = raw.address(linker.ptr())
+        self.component = raw.address(component.ptr())
+        self.export_index = raw.address(index.ptr())
+
+    def start(self, request: GuestRequest, limits: Limits, environment: tuple[tuple[str, str], ...]) -> HttpCall:
+        """A new store for one request."""
+        return HttpCall(self, request, limits, environment)
+
+
+class WasiHttpAbi:
+    """See the module."""
+
+    name: Abi = "wasi-http"
+    binary: Literal["module", "component"] = "component"
+    expected = "a component that exports wasi:http/incoming-handler@0.2.x"
+
+    def detect(self, engine: Any, compiled: Any) -> bool:
+        """Whether the component exports the handler interface of 0.2."""
+        for name, export in compiled.type.exports(engine).items():
+            if name.startswith(_HANDLER):
+                interface = getattr(export, "ty", export)
+                return hasattr(interface, "exports") and "handle" in interface.exports(engine)
+        return False
+
+    def check(self, engine: Any, compiled: Any) -> None:
+        """Every import must be a host function, or in a package that may trap when called. Raises BundleError."""
+        functions = host_functions()
+        unknown = sorted(
+            f"{interface}#{name}" if name else interface
+            for interface, name, kind in glue.imported_functions(engine, compiled)
+            if not interface.startswith(_TRAPS_WHEN_CALLED)
+            and (not name or (glue.is_function(kind) and (interface.partition("@")[0], name) not in functions))
+        )
+        if unknown:
+            raise BundleError(
+                f"the worker imports what edgesim does not have: {', '.join(unknown[:8])}"
+                + (f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""),
+                help="a component may import the interfaces of wasi:http/proxy@0.2; see docs/workers.md",
+            )
+        try:
+            LinkedComponent(engine, compiled)
+        except (wasmtime.WasmtimeError, TypeError) as exc:
+            raise BundleError(f"the worker's imports do not fit: {str(exc).splitlines()[0]}") from exc
+
+    def link(self, engine: Any, compiled: Any) -> LinkedComponent:
+        """Connect the host functions."""
+        return LinkedComponent(engine, compiled)
+
+
+ABI: Final = WasiHttpAbi()

@@ -1,0 +1,496 @@
+"""Component glue: turns component-model values into Python ones and back, and links a table of host functions.
+
+For each type a pair of closures is compiled once, when a worker is linked: `lift` reads a C value that the engine hands in,
+`lower` makes one that the engine takes over. A C value is four 64-bit words: kind, then up to three payload words.
+`list<u8>` costs 32 bytes of C value per byte of body, which bounds components to roughly 10 MB/s; nothing here can help it.
+
+How types look in Python: integers, floats, str, bytes (`list<u8>`), list, tuple, dict (record), set (flags), `Var` (variant),
+str (enum), None or the value (option), the value or `Err` (result; `Ok` where a result holds a result), and for resources
+the object that the host put into the guest's table.
+"""
+
+from __future__ import annotations
+
+import struct
+from ctypes import addressof, c_char, c_uint64, c_void_p, memmove, string_at
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from wasmtime import component as C
+from wasmtime.component import _types as T
+
+from edgesim.errors import GuestMemoryError
+from edgesim.wasm import raw
+from edgesim.wasm.execution import LIVE, Guest, finish_at_once
+from edgesim.wasm.guest import Suspend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from edgesim.model.worker import Limits
+    from edgesim.wasm.guest import GuestRequest
+
+MAX_HANDLES: Final = 1024
+"""Resources that one guest may hold at the same time."""
+VAL: Final = struct.Struct("<4Q")
+_CHARS: Final = c_char * raw.VAL_BYTES
+
+Words: TypeAlias = "Sequence[int]"
+Lift: TypeAlias = "Callable[[ComponentGuest, Words, int], Any]"
+"""(guest, words, index of the first payload word) to the Python value."""
+Lower: TypeAlias = "Callable[[ComponentGuest, Any], tuple[int, int, int, int]]"
+"""(guest, Python value) to kind and payload words."""
+
+
+class Err(Exception):  # noqa: N818 - it is a value as often as it is raised
+    """The err arm of a `result`, returned or raised by a host function."""
+
+    def __init__(self, value: Any = None) -> None:
+        super().__init__(value)
+        self.value = value
+
+
+class Ok(NamedTuple):
+    """The ok arm of a `result`, where the bare value would be ambiguous."""
+
+    value: Any = None
+
+
+class Var(NamedTuple):
+    """A case of a `variant`."""
+
+    tag: str
+    value: Any = None
+
+
+class ComponentGuest(Guest):
+    """A guest with a table of host resources."""
+
+    __slots__ = ("_last", "environment", "resources", "scratch", "scratch_at")
+
+    def __init__(self, engine: int, request: GuestRequest, limits: Limits) -> None:
+        super().__init__(engine, request, limits)
+        self.environment: tuple[tuple[str, str], ...] = ()
+        self.resources: dict[int, Any] = {}
+        self._last = 0
+        self.scratch = (c_uint64 * 2)()
+        self.scratch_at = addressof(self.scratch)
+
+    def put(self, resource: Any) -> int:
+        """Number a resource. Raises GuestMemoryError when the guest holds too many."""
+        if len(self.resources) >= MAX_HANDLES:
+            raise GuestMemoryError(
+                f"the worker holds more than {MAX_HANDLES} host resources", help="drop resources when they are done with"
+            )
+        self._last += 1
+        self.resources[self._last] = resource
+        return self._last
+
+    def own(self, resource: Any, type_id: int) -> int:
+        """A `wasmtime_component_resource_any_t *` that owns the resource."""
+        host = raw.resource_host_new(True, self.put(resource), type_id)
+        error = raw.resource_host_to_any(self.context, host, self.scratch_at)
+        raw.resource_host_delete(host)
+        raw.check(error)
+        return self.scratch[0]
+
+    def vec(self, data: bytes) -> tuple[int, int]:
+        """A `wasm_byte_vec_t` (size, pointer) that the engine may free."""
+        raw.byte_vec_new(self.scratch_at, len(data), data)
+        return self.scratch[0], self.scratch[1]
+
+    def block(self, new: Callable[[int, int], None], count: int, content: bytes) -> tuple[int, int]:
+        """A vector (size, pointer) from the engine's allocator, filled."""
+        new(self.scratch_at, count)
+        size, pointer = self.scratch[0], self.scratch[1]
+        if content:
+            memmove(pointer, content, len(content))
+        return size, pointer
+
+
+def _text(size: int, pointer: int) -> str:
+    return string_at(pointer, size).decode() if size else ""
+
+
+def _words(pointer: int, count: int) -> tuple[int, ...]:
+    """`count` words of C memory that the engine owns."""
+    return struct.unpack(f"<{count}Q", string_at(pointer, 8 * count)) if count else ()
+
+
+class Glue:
+    """The compiled conversions of one worker. Resource types are numbered as they come up."""
+
+    def __init__(self) -> None:
+        self._resource_types: list[Any] = []
+
+    def type_id(self, resource_type: Any) -> int:
+        """A number per resource type; equal types, which are re-exported by several interfaces, share it."""
+        for number, known in enumerate(self._resource_types, 1):
+            if known == resource_type:
+                return number
+        self._resource_types.append(resource_type)
+        return len(self._resource_types)
+
+    def convert(self, kind: Any) -> tuple[Lift, Lower]:
+        """The conversions of a type. Raises TypeError for one that WASI 0.2 does not use."""
+        if type(kind) in _INTEGERS:
+            return _integer(*_INTEGERS[type(kind)])
+        compile_ = _COMPILERS.get(type(kind))
+        if compile_ is None:
+            raise TypeError(f"the component type {type(kind).__name__} is not supported")
+        return compile_(self, kind)
+
+    def boxed(self, kind: Any) -> tuple[Lift, Callable[[ComponentGuest, Any], int]]:
+        """The conversions of a payload that lives behind a pointer; None for no payload."""
+        if kind is None:
+            return (lambda _g, _w, _i: None), (lambda _g, _v: 0)
+        lift, lower = self.convert(kind)
+
+        def up(guest: ComponentGuest, words: Words, i: int) -> Any:
+            pointer = words[i]
+            return lift(guest, _words(pointer, 4), 1) if pointer else None
+
+        def down(guest: ComponentGuest, value: Any) -> int:
+            pointer: int = raw.val_new(VAL.pack(*lower(guest, value)))
+            return pointer
+
+        return up, down
+
+
+def _integer(kind: int, bits: int, signed: bool) -> tuple[Lift, Lower]:  # noqa: FBT001 - a table row
+    mask, sign = (1 << bits) - 1, 1 << (bits - 1)
+    if signed:
+        return (lambda _g, w, i: ((w[i] & mask) ^ sign) - sign), (lambda _g, v: (kind, v & mask, 0, 0))
+    return (lambda _g, w, i: w[i] & mask), (lambda _g, v: (kind, v & mask, 0, 0))
+
+
+def _bool(_glue: Glue, _kind: Any) -> tuple[Lift, Lower]:
+    return (lambda _g, w, i: bool(w[i] & 1)), (lambda _g, v: (0, int(bool(v)), 0, 0))
+
+
+def _char(_glue: Glue, _kind: Any) -> tuple[Lift, Lower]:
+    return (lambda _g, w, i: chr(w[i] & 0x1FFFFF)), (lambda _g, v: (11, ord(v), 0, 0))
+
+
+def _f32(_glue: Glue, _kind: Any) -> tuple[Lift, Lower]:
+    def up(_guest: ComponentGuest, words: Words, i: int) -> float:
+        return float(struct.unpack("<f", struct.pack("<I", words[i] & 0xFFFFFFFF))[0])
+
+    return up, lambda _g, v: (9, struct.unpack("<I", struct.pack("<f", v))[0], 0, 0)
+
+
+def _f64(_glue: Glue, _kind: Any) -> tuple[Lift, Lower]:
+    def up(_guest: ComponentGuest, words: Words, i: int) -> float:
+        return float(struct.unpack("<d", struct.pack("<Q", words[i]))[0])
+
+    return up, lambda _g, v: (10, struct.unpack("<Q", struct.pack("<d", v))[0], 0, 0)
+
+
+def _string(_glue: Glue, _kind: Any) -> tuple[Lift, Lower]:
+    return (lambda _g, w, i: _text(w[i], w[i + 1])), (lambda g, v: (12, *g.vec(v.encode()), 0))
+
+
+def _enum(_glue: Glue, _kind: Any) -> tuple[Lift, Lower]:
+    return (lambda _g, w, i: _text(w[i], w[i + 1])), (lambda g, v: (17, *g.vec(v.encode()), 0))
+
+
+_BYTE: Final = VAL.pack(2, 0, 0, 0)
+
+
+def _list(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
+    if isinstance(kind.element, T.U8):  # one C value per byte: take and set every 32nd byte
+
+        def bytes_up(_guest: ComponentGuest, words: Words, i: int) -> bytes:
+            size = words[i]
+            return string_at(words[i + 1], size * raw.VAL_BYTES)[8 :: raw.VAL_BYTES] if size else b""
+
+        def bytes_down(guest: ComponentGuest, value: bytes) -> tuple[int, int, int, int]:
+            values = bytearray(_BYTE * len(value))
+            values[8 :: raw.VAL_BYTES] = value
+            return (13, *guest.block(raw.vallist_new, len(value), bytes(values)), 0)
+
+        return bytes_up, bytes_down
+    lift, lower = glue.convert(kind.element)
+
+    def up(guest: ComponentGuest, words: Words, i: int) -> list[Any]:
+        items = _words(words[i + 1], 4 * words[i])
+        return [lift(guest, items, at) for at in range(1, len(items), 4)]
+
+    def down(guest: ComponentGuest, value: Sequence[Any]) -> tuple[int, int, int, int]:
+        content = b"".join([VAL.pack(*lower(guest, item)) for item in value])
+        return (13, *guest.block(raw.vallist_new, len(value), content), 0)
+
+    return up, down
+
+
+def _tuple(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
+    parts = [glue.convert(element) for element in kind.elements]
+    lifts, lowers = [p[0] for p in parts], [p[1] for p in parts]
+
+    def up(guest: ComponentGuest, words: Words, i: int) -> tuple[Any, ...]:
+        items = _words(words[i + 1], 4 * len(lifts))
+        return tuple(lift(guest, items, 4 * n + 1) for n, lift in enumerate(lifts))
+
+    def down(guest: ComponentGuest, value: Sequence[Any]) -> tuple[int, int, int, int]:
+        content = b"".join([VAL.pack(*lower(guest, v)) for lower, v in zip(lowers, value, strict=True)])
+        return (15, *guest.block(raw.vallist_new, len(lowers), content), 0)
+
+    return up, down
+
+
+def _record(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
+    """An entry of a record is its name (16 bytes) and its value (32 bytes)."""
+    fields = [(name, *glue.convert(field)) for name, field in kind.fields]
+
+    def up(guest: ComponentGuest, words: Words, i: int) -> dict[str, Any]:
+        items = _words(words[i + 1], 6 * len(fields))
+        return {name: lift(guest, items, 6 * n + 3) for n, (name, lift, _) in enumerate(fields)}
+
+    def down(guest: ComponentGuest, value: dict[str, Any]) -> tuple[int, int, int, int]:
+        content = b"".join(
+            [struct.pack("<6Q", *guest.vec(name.encode()), *lower(guest, value[name])) for name, _, lower in fields]
+        )
+        return (14, *guest.block(raw.valrecord_new, len(fields), content), 0)
+
+    return up, down
+
+
+def _flags(_glue: Glue, _kind: Any) -> tuple[Lift, Lower]:
+    def up(_guest: ComponentGuest, words: Words, i: int) -> set[str]:
+        items = _words(words[i + 1], 2 * words[i])
+        return {_text(items[at], items[at + 1]) for at in range(0, len(items), 2)}
+
+    def down(guest: ComponentGuest, value: set[str]) -> tuple[int, int, int, int]:
+        content = b"".join([struct.pack("<2Q", *guest.vec(flag.encode())) for flag in sorted(value)])
+        return (20, *guest.block(raw.valflags_new, len(value), content), 0)
+
+    return up, down
+
+
+def _variant(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
+    cases = {name: glue.boxed(payload) for name, payload in kind.cases}
+
+    def up(guest: ComponentGuest, words: Words, i: int) -> Var:
+        tag = _text(words[i], words[i + 1])
+        return Var(tag, cases[tag][0](guest, words, i + 2))
+
+    def down(guest: ComponentGuest, value: Var) -> tuple[int, int, int, int]:
+        return (16, *guest.vec(value.tag.encode()), cases[value.tag][1](guest, value.value))
+
+    return up, down
+
+
+def _option(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
+    lift, lower = glue.boxed(kind.payload)
+    return lift, lambda g, v: (18, 0 if v is None else lower(g, v), 0, 0)
+
+
+def _result(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
+    (ok_up, ok_down), (err_up, err_down) = glue.boxed(kind.ok), glue.boxed(kind.err)
+
+    def up(guest: ComponentGuest, words: Words, i: int) -> Any:
+        return ok_up(guest, words, i + 1) if words[i] & 1 else Err(err_up(guest, words, i + 1))
+
+    def down(guest: ComponentGuest, value: Any) -> tuple[int, int, int, int]:
+        if isinstance(value, Err):
+            return 19, 0, err_down(guest, value.value), 0
+        return 19, 1, ok_down(guest, value.value if isinstance(value, Ok) else value), 0
+
+    return up, down
+
+
+def _own(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
+    type_id = glue.type_id(kind.ty)
+
+    def up(guest: ComponentGuest, words: Words, i: int) -> Any:
+        return guest.resources.pop(_rep(guest, words[i]))
+
+    return up, lambda g, v: (21, g.own(v, type_id), 0, 0)
+
+
+def _borrow(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
+    type_id = glue.type_id(kind.ty)
+
+    def up(guest: ComponentGuest, words: Words, i: int) -> Any:
+        return guest.resources[_rep(guest, words[i])]
+
+    return up, lambda g, v: (21, g.own(v, type_id), 0, 0)
+
+
+def _rep(guest: ComponentGuest, pointer: int) -> int:
+    """The number of the resource behind a handle. Raises WasmtimeError when it is another host type."""
+    raw.check(raw.resource_any_to_host(guest.context, pointer, guest.scratch_at))
+    host = guest.scratch[0]
+    rep: int = raw.resource_host_rep(host)
+    raw.resource_host_delete(host)
+    return rep
+
+
+_INTEGERS: Final[dict[type, tuple[int, int, bool]]] = {
+    T.S8: (1, 8, True), T.U8: (2, 8, False), T.S16: (3, 16, True), T.U16: (4, 16, False),
+    T.S32: (5, 32, True), T.U32: (6, 32, False), T.S64: (7, 64, True), T.U64: (8, 64, False),
+}  # fmt: skip
+_COMPILERS: Final[dict[type, Callable[[Glue, Any], tuple[Lift, Lower]]]] = {
+    T.Bool: _bool, T.Char: _char, T.F32: _f32, T.F64: _f64, T.String: _string, T.EnumType: _enum, T.ListType: _list,
+    T.TupleType: _tuple, T.RecordType: _record, T.FlagsType: _flags, T.VariantType: _variant, T.OptionType: _option,
+    T.ResultType: _result, T.OwnType: _own, T.BorrowType: _borrow,
+}  # fmt: skip
+
+
+# -- host functions -----------------------------------------------------------------------------------------------------
+
+
+class HostFunction(NamedTuple):
+    """A host function: `fn(guest, *args)`, and whether it may return a Suspend."""
+
+    call: Callable[..., Any]
+    waits: bool
+
+
+class HostTable:
+    """Host functions by interface (without version) and name. One table serves every 0.2.x."""
+
+    def __init__(self) -> None:
+        self.functions: dict[tuple[str, str], HostFunction] = {}
+
+    def add(self, interface: str, *names: str, waits: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Decorator: this function answers to these names of the interface."""
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            for name in names:
+                self.functions[interface, name] = HostFunction(function, waits)
+            return function
+
+        return register
+
+
+def imported_functions(engine: Any, component: Any) -> Iterator[tuple[str, str, Any]]:
+    """(interface with version, name, type) of each item in each imported instance; name is empty for a bare import."""
+    for interface, item in component.type.imports(engine).items():
+        instance_type = getattr(item, "ty", item)
+        if not hasattr(instance_type, "exports"):
+            yield interface, "", instance_type
+            continue
+        for name, export in instance_type.exports(engine).items():
+            yield interface, name, getattr(export, "ty", export)
+
+
+def link(engine: Any, component: Any, functions: dict[tuple[str, str], HostFunction]) -> tuple[Any, Glue, list[Any]]:
+    """A linker for one component, its glue, and what to keep alive as long as a store of it exists.
+
+    A function that is not in the table becomes a trap at call time; who wants to refuse it looks before
+    (`imported_functions`).
+    """
+    linker, glue, keep = C.Linker(engine), Glue(), []
+    with linker.root() as root:
+        for interface, item in component.type.imports(engine).items():
+            base = interface.partition("@")[0]
+            with root.add_instance(interface) as instance:
+                at = raw.address(instance.ptr())
+                for name, export in item.ty.exports(engine).items():
+                    encoded = name.encode()
+                    if isinstance(export.ty, C.ResourceType):
+                        host_type = C.ResourceType.host(glue.type_id(export.ty))
+                        keep.append(host_type)
+                        raw.check(
+                            raw.component_add_resource(
+                                at, encoded, len(encoded), raw.address(host_type.ptr()), _DROP_ADDRESS, None, None
+                            )
+                        )
+                    elif isinstance(export.ty, T.FuncType):
+                        function = functions.get((base, name)) or _missing(f"{interface}#{name}")
+                        callback = _callback(glue, export.ty, function, f"{interface}#{name}")
+                        keep.append(callback)
+                        add = raw.component_add_async if function.waits else raw.component_add_func
+                        raw.check(add(at, encoded, len(encoded), raw.address(callback), None, None))
+    return linker, glue, keep
+
+
+@raw.DESTRUCTOR  # type: ignore[untyped-decorator]
+def _drop(_env: int, context: int, rep: int) -> int:
+    """The guest has dropped a handle."""
+    guest = LIVE.get(context)
+    if isinstance(guest, ComponentGuest):
+        guest.resources.pop(rep, None)
+    return 0
+
+
+_DROP_ADDRESS: Final = raw.address(_drop)
+
+
+def _missing(name: str) -> HostFunction:
+    def call(_guest: ComponentGuest, *_args: Any) -> None:
+        raise NotImplementedError(name)
+
+    return HostFunction(call, waits=False)
+
+
+def _callback(glue: Glue, kind: Any, function: HostFunction, name: str) -> Any:
+    """The C callback of one host function. Arguments are lifted at once: they die with the call."""
+    lifts = [(glue.convert(t)[0], 4 * n + 1) for n, (_, t) in enumerate(kind.params)]
+    lower = None if kind.result is None else glue.convert(kind.result)[1]
+    fallible = isinstance(kind.result, T.ResultType)
+    words_type = c_uint64 * (4 * max(len(lifts), 1))
+    call, from_address, pack_into = function.call, words_type.from_address, VAL.pack_into
+
+    def store(guest: ComponentGuest, results: int, value: Any) -> None:
+        if lower is not None:
+            pack_into(_CHARS.from_address(results), 0, *lower(guest, value))
+
+    def plain(_env: int, context: int, _type: int, args: int, _n: int, results: int, _m: int) -> int:
+        guest = LIVE[context]
+        try:
+            words = from_address(args) if lifts else ()
+            try:
+                value = call(guest, *[lift(guest, words, i) for lift, i in lifts])
+            except Err as exc:
+                if not fallible:
+                    raise
+                value = exc
+            if lower is not None:
+                pack_into(_CHARS.from_address(results), 0, *lower(guest, value))
+        except BaseException as exc:  # noqa: BLE001 - nothing may pass through C; Guest.check raises it
+            return _fail(guest, exc, name)
+        return 0
+
+    def deferred(
+        _env: int, context: int, _type: int, args: int, _n: int, results: int, _m: int, error_out: int, continuation: int
+    ) -> None:
+        guest = LIVE[context]
+        finish_at_once(continuation)
+
+        def deliver(suspended: Suspend) -> None:
+            # A late failure cannot be reported: the result keeps its wrong type, which makes the engine end the guest.
+            try:
+                value = suspended.result()
+            except Err as exc:
+                value = exc
+            store(guest, results, value)
+
+        try:
+            words = from_address(args) if lifts else ()
+            try:
+                value = call(guest, *[lift(guest, words, i) for lift, i in lifts])
+            except Err as exc:
+                if not fallible:
+                    raise
+                value = exc
+            if isinstance(value, Suspend):
+                guest.suspend(value, deliver, continuation)
+            else:
+                store(guest, results, value)
+        except BaseException as exc:  # noqa: BLE001 - as above
+            c_void_p.from_address(error_out).value = _fail(guest, exc, name)
+
+    return raw.COMPONENT_ASYNC_CALLBACK(deferred) if function.waits else raw.COMPONENT_CALLBACK(plain)
+
+
+def _fail(guest: Guest, exc: BaseException, name: str) -> int:
+    """Keep the exception in the guest, and make the error that ends it."""
+    guest.error = guest.error or exc
+    error: int = raw.error_new(f"{name}: {exc}".replace("\0", "").encode())
+    return error
+
+
+def is_function(kind: Any) -> bool:
+    """Whether an imported item is a function (and not a type)."""
+    return isinstance(kind, T.FuncType)

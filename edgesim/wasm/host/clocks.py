@@ -1,0 +1,53 @@
+"""wasi:clocks: real clocks, and timers that wait on the event loop."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from edgesim.wasm.component import HostTable
+from edgesim.wasm.host.io import Pollable
+
+if TYPE_CHECKING:
+    from edgesim.wasm.component import ComponentGuest
+
+TABLE: Final = HostTable()
+_MONOTONIC, _WALL = "wasi:clocks/monotonic-clock", "wasi:clocks/wall-clock"
+_RESOLUTION_NS: Final = 1000
+
+
+@TABLE.add(_MONOTONIC, "now")
+def now(_guest: ComponentGuest) -> int:
+    """Nanoseconds of a clock that never goes back."""
+    return time.monotonic_ns()
+
+
+@TABLE.add(_MONOTONIC, "resolution")
+def resolution(_guest: ComponentGuest) -> int:
+    """Nanoseconds."""
+    return _RESOLUTION_NS
+
+
+@TABLE.add(_MONOTONIC, "subscribe-instant")
+def subscribe_instant(_guest: ComponentGuest, when_ns: int) -> Pollable:
+    """Ready at a time of this clock."""
+    return Pollable(due_s=when_ns / 1e9)
+
+
+@TABLE.add(_MONOTONIC, "subscribe-duration")
+def subscribe_duration(_guest: ComponentGuest, duration_ns: int) -> Pollable:
+    """Ready after a while."""
+    return Pollable(due_s=time.monotonic() + duration_ns / 1e9)
+
+
+@TABLE.add(_WALL, "now")
+def wall_now(_guest: ComponentGuest) -> dict[str, int]:
+    """Time since 1970."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return {"seconds": seconds, "nanoseconds": nanoseconds}
+
+
+@TABLE.add(_WALL, "resolution")
+def wall_resolution(_guest: ComponentGuest) -> dict[str, int]:
+    """A microsecond."""
+    return {"seconds": 0, "nanoseconds": _RESOLUTION_NS}
