@@ -61,7 +61,6 @@ def command(
 
     URL is http://APP.localhost/PATH, or APP alone; no name needs to resolve. With --json all of it is one document.
     """
-    target = _target(url, pop, state)
     sent = _headers(headers)
     if origin or access:
         sent.append(("X-Forwarded-For", _address(origin, access)))
@@ -69,6 +68,7 @@ def command(
     method = (method or ("GET" if body is None else "POST")).upper()
     if not re.fullmatch(r"[A-Z-]{1,20}", method):
         raise UsageError(f"not a method: {method[:40]!r}", help="write GET, POST, PUT, DELETE, HEAD …")
+    target = _target(url, pop, state)
     sink = _Sink(include=include, collect=as_json)
     answer = run_async(_exchange(target, method, sent, body, sink))
     if as_json:
@@ -172,14 +172,15 @@ async def _exchange(
 def _failure(exc: aiohttp.ClientError | OSError, target: _Target) -> ControlPlaneError:
     if isinstance(exc, TimeoutError):
         return ControlPlaneError(f"no answer within {_TIMEOUT_S:g} s", where=target.base, help="see `edgesim status`")
-    reason = (
-        "the connection was closed early"
-        if "Payload" in type(exc).__name__
-        else getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-    )
+    if "Payload" in type(exc).__name__:
+        return ControlPlaneError("the answer broke off", where=target.base, help="see `edgesim status`")
+    from edgesim.live.api_client import failure_reason
+
     return ControlPlaneError(
-        f"the front door cannot be reached: {reason}", where=target.base, help="see `edgesim status`, or start an edge with `edgesim up`"
-    )  # fmt: skip
+        f"the front door cannot be reached: {failure_reason(exc)}",
+        where=target.base,
+        help="see `edgesim status`, or start an edge with `edgesim up`",
+    )
 
 
 def _target(url: str, pop: str | None, state: Path | None) -> _Target:

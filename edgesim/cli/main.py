@@ -77,7 +77,7 @@ def run(args: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click turns the former into the latter
         return _hang_up()
     except Exception as exc:  # noqa: BLE001 - the last line of defence: named as ours, with a file to report
         error = internal_error(exc, debug=debug)

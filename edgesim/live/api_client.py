@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import aiohttp
@@ -134,11 +135,8 @@ class ApiClient:
         return self._session
 
     def _unreachable(self, exc: Exception) -> ControlPlaneError:
-        reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-        if isinstance(exc, TimeoutError):
-            reason = "it does not answer in time"
         return ControlPlaneError(
-            f"the control plane cannot be reached: {reason}",
+            f"the control plane cannot be reached: {failure_reason(exc)}",
             where=self._endpoint,
             help="start an edge with `edgesim up`, or see `edgesim status`",
         )
@@ -157,6 +155,14 @@ class ApiClient:
         if isinstance(error, AuthError) and not error.help:
             error.help = "give the edge's --state directory, or --token with --endpoint"
         return error
+
+
+def failure_reason(exc: Exception) -> str:
+    """Why a connection failed, in the words of the operating system where it has some."""
+    if isinstance(exc, TimeoutError):
+        return "no answer in time"
+    number = getattr(exc, "errno", None)  # asyncio puts the address into the text, which is said elsewhere
+    return os.strerror(number) if number else str(exc) or type(exc).__name__
 
 
 def _part(name: str) -> str:
