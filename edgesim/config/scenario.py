@@ -8,6 +8,7 @@ described in docs/scenarios.md; its models are `edgesim/config/scenario_file.py`
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -314,3 +315,7 @@ def _publish(part: Any) -> None:
     elif isinstance(part, list):
         for value in part:
             _publish(value)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(scenario_schema())
