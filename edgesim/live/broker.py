@@ -155,12 +155,12 @@ class ExternalBroker:
             raise UsageError("the broker's URL cannot be read", help=help_) from exc
         if not parts.hostname or parts.path.strip("/"):
             raise UsageError("the broker's URL needs a host and no path", help=help_)
-        self._endpoint = BrokerEndpoint(parts.hostname, port)
+        self.endpoint: Final = BrokerEndpoint(parts.hostname, port)
         self._login = Login(unquote(parts.username or ""), unquote(parts.password or ""))
 
     async def start(self) -> BrokerEndpoint:
         """Check that something listens there. Raises BrokerError."""
-        host, port = self._endpoint.host, self._endpoint.port
+        host, port = self.endpoint.host, self.endpoint.port
         try:
             async with asyncio.timeout(5):
                 _, writer = await asyncio.open_connection(host, port)
@@ -171,7 +171,7 @@ class ExternalBroker:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
-        return self._endpoint
+        return self.endpoint
 
     def credentials(self, login: str) -> Login:  # noqa: ARG002 - all processes share one login
         """The URL's login."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -18,7 +17,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from platform import python_version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
@@ -30,12 +29,13 @@ from edgesim.config.topology import load_topology
 from edgesim.core.front_door import Door
 from edgesim.core.health import HealthTable
 from edgesim.core.router import Router
-from edgesim.errors import EdgesimError, UsageError
+from edgesim.errors import EdgesimError
+from edgesim.live.broker import ExternalBroker
 from edgesim.live.door_host import DoorHost
-from edgesim.live.endpoint import BrokerEndpoint, Login
+from edgesim.live.endpoint import BrokerEndpoint, Login, read_login
 from edgesim.live.error_json import error_to_dict
 from edgesim.live.front_door import FrontDoorServer
-from edgesim.live.geoip import Locator, ensure_database
+from edgesim.live.geoip import DEFAULT_METRO, Locator, ensure_database
 from edgesim.live.guests import WasmGuests
 from edgesim.live.host_state import HostState
 from edgesim.live.metrics import watch_loop_lag
@@ -50,14 +50,12 @@ from edgesim.model.worker import Limits
 from edgesim.observe.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from edgesim.live.local import LocalPops
     from edgesim.model.topology import Topology
 
 DRAIN_S: Final = 5.0
-DEFAULT_METRO: Final = "Frankfurt"
-"""Where a client is whose address no database knows: a browser on this machine, for instance."""
 
 
 class World:
@@ -77,21 +75,17 @@ def recorder_of(config: ProcessConfig) -> Recorder:
 
 
 def broker_of(config: ProcessConfig) -> tuple[BrokerEndpoint, Login]:
-    """Where the broker is and who this process is there, as the control plane has written it down.
+    """Where the broker is, and who this process is there.
 
     Raises:
-        UsageError: the file is missing or has no login for this process.
+        StorageError: the credentials file that the control plane writes is missing.
+        BrokerError: it has no login for this process.
     """
-    try:
-        document = json.loads(config.broker_credentials.read_bytes())
-        user, password = document["logins"][config.name]
-        return BrokerEndpoint(document["host"], document["port"]), Login(user, password)
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise UsageError(
-            f"no login at the broker for {config.name}",
-            where=str(config.broker_credentials),
-            help="the control plane writes this file when it starts the broker; start the edge with `edgesim up`",
-        ) from exc
+    if "://" in config.broker:
+        external = ExternalBroker(config.broker)
+        return external.endpoint, external.credentials(config.name)
+    login = read_login(config.broker_credentials, config.name)
+    return BrokerEndpoint(config.broker_host, config.broker_port), login
 
 
 # -- roles ------------------------------------------------------------------------------------------------------------
@@ -112,7 +106,7 @@ async def start_pop_host(stack: AsyncExitStack, config: ProcessConfig, world: Wo
     from edgesim.wasm.runtime import Runtime  # noqa: PLC0415 - the engine, which front door and control never load
 
     specs = [spec for spec in world.topology.pops if spec.id in config.pops]
-    authorization = {"Authorization": f"Bearer {config.token}"}
+    authorization = {"Authorization": f"Bearer {config.hop_token}"}
     session = await stack.enter_async_context(
         aiohttp.ClientSession(headers=authorization, cookie_jar=aiohttp.DummyCookieJar())
     )
@@ -280,14 +274,19 @@ async def _child(config: ProcessConfig) -> None:
     await run_role(config, on_ready=ready, stop=stop)
 
 
-def run(main_task: object) -> None:
+def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine on uvloop where it is installed."""
-    with contextlib.suppress(ImportError):
-        import uvloop  # noqa: PLC0415 - not on every platform
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main)
 
-        uvloop.run(main_task)
-        return
-    asyncio.run(main_task)  # type: ignore[arg-type]
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 if __name__ == "__main__":
