@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from edgesim.errors import EdgesimError
+from edgesim.live.rollout import Rollout, follow, publish
 from edgesim.scenario.steps import Action, Deploy, Power
 from edgesim.scenario.timeline import Mark
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from edgesim.live.api_client import ApiClient
     from edgesim.scenario.spec import TimelineEntry
+
+ROLLOUT_TIMEOUT_S: Final = 60.0
+"""Longest time until every PoP has a version that the timeline deploys."""
 
 
 class Edge(Protocol):
@@ -33,23 +37,19 @@ class Edge(Protocol):
 class ControlledEdge:
     """An edge that is reached through its control plane."""
 
-    def __init__(self, client: ApiClient, deploy: Callable[[ApiClient, Path, bool], Awaitable[None]]) -> None:
-        """Wrap a client.
-
-        Args:
-            client: entered.
-            deploy: deploys the app in a folder, with or without prefetch, and waits for its rollout.
-        """
-        self._client = client
-        self._deploy = deploy
+    def __init__(self, api: ApiClient, *, rollout_timeout_s: float = ROLLOUT_TIMEOUT_S) -> None:
+        self._api = api
+        self._rollout_timeout_s = rollout_timeout_s
 
     async def power(self, kind: Literal["pop", "host"], ident: str, verb: Literal["kill", "restart"]) -> None:
         """Kill a PoP or a PoP host, or bring it back."""
-        await (self._client.pop_action(ident, verb) if kind == "pop" else self._client.host_action(ident, verb))
+        await (self._api.pop_action(ident, verb) if kind == "pop" else self._api.host_action(ident, verb))
 
     async def deploy(self, path: str, *, prefetch: bool) -> None:
-        """Deploy as `edgesim deploy` does."""
-        await self._deploy(self._client, Path(path), prefetch)
+        """Deploy as `edgesim deploy` does. Raises RolloutError when a PoP is not ready in time."""
+        rollout = Rollout(await publish(self._api, Path(path), prefetch=prefetch, message="load run"))
+        await follow(self._api, rollout, self._rollout_timeout_s)
+        rollout.judge(self._rollout_timeout_s)
 
 
 async def carry_out(

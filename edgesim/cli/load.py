@@ -1,0 +1,190 @@
+"""`edgesim load`: check scenarios, and run them against the edge."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from edgesim.cli._options import api_client, endpoint_options, json_option, running_edge
+from edgesim.cli._output import echo_json, is_terminal, note
+
+if TYPE_CHECKING:
+    from edgesim.live.api_client import ApiClient
+    from edgesim.live.load.results import Results
+    from edgesim.live.load.sender import Server
+    from edgesim.scenario.spec import Scenario
+
+OUT: Final = Path("out/summary.json")
+
+
+@click.group(name="load")
+def command() -> None:
+    """Send requests from many places, break things meanwhile, and judge what happened."""
+
+
+@command.command()
+@click.argument("file")
+@json_option
+def validate(file: str, as_json: bool) -> None:
+    """Check the scenario FILE, and list every mistake with its line. Exit code 2 when there is one."""
+    from edgesim.config.scenario import find_scenario, load_scenario
+    from edgesim.scenario.arrivals import expected
+
+    path = find_scenario(file)
+    scenario = load_scenario(path)
+    requests = sum(expected(phase) for phase in scenario.load.phases)
+    metros = len({c.metro.id for p in scenario.populations for c in p.clients})
+    facts = {
+        "file": str(path),
+        "name": scenario.name,
+        "duration_s": scenario.load.duration_s,
+        "requests": round(requests),
+        "metros": metros,
+        "timeline": [{"at_s": e.at_s, "label": e.label} for e in scenario.timeline],
+        "thresholds": [t.text for t in scenario.thresholds],
+    }
+    if as_json:
+        echo_json("scenario.v1", facts)
+        return
+    click.echo(
+        f"{path}: ok. {scenario.name} sends about {requests:,.0f} requests in {scenario.load.duration_s:g} s from "
+        f"{metros} metros, with {len(scenario.timeline)} events and {len(scenario.thresholds)} thresholds"
+    )
+
+
+@command.command()
+@click.argument("file")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=OUT, show_default=True, help="Summary.")
+@click.option("--front-door", help="URL of the front door, when there is no state directory.")
+@endpoint_options
+@json_option
+def run(file: str, out: Path, front_door: str | None, as_json: bool, **edge: Any) -> int:
+    """Run the scenario FILE (demo and smoke ship with edgesim) and write its summary.
+
+    Exit code 0 when all thresholds hold, 99 when one does not, 98 when the run is not valid (the generator lagged, or an
+    event of the timeline failed), 130 when it was interrupted.
+    """
+    import asyncio
+
+    from edgesim.cli._load_screen import report
+    from edgesim.config.scenario import find_scenario, load_scenario
+    from edgesim.live.load.summary import SCHEMA, summarise
+
+    path = find_scenario(file)
+    scenario = load_scenario(path)
+    _check_writable(out)
+    server = _server(scenario, front_door, edge["state"])
+    results = asyncio.run(_run(path, scenario, server, edge))
+    document = summarise(scenario, results)
+    _write(out, {"schema": f"edgesim.{SCHEMA}", **document})
+    if as_json:
+        echo_json(SCHEMA, document)
+    else:
+        report(document)
+        note(f"summary: {out}")
+    code = document["exit_code"]
+    assert isinstance(code, int)
+    return code
+
+
+def _server(scenario: Scenario, front_door: str | None, state: Path | None) -> Server:
+    """Where the requests go."""
+    from edgesim.live.load.sender import Server
+
+    target = scenario.target
+    if target.url:
+        return Server.from_url(target.url, target.host)
+    url = front_door or running_edge(state).front_door
+    return Server.from_url(url, target.host or f"{target.app}.localhost")
+
+
+async def _run(path: Path, scenario: Scenario, server: Server, edge: dict[str, Any]) -> Results:
+    """Run with the screen that fits, until the end or Ctrl-C."""
+    import asyncio
+    import contextlib
+    import signal
+
+    from edgesim.cli._load_screen import LiveScreen, PlainScreen
+    from edgesim.live.load.run import run_load
+    from edgesim.live.load.timeline import ControlledEdge
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sig in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(sig, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        controlled = None
+        if scenario.target.app or scenario.timeline:
+            client = await stack.enter_async_context(api_client(**edge))
+            await _preflight(client, scenario)
+            controlled = ControlledEdge(client)
+        screen = stack.enter_context((LiveScreen if is_terminal(sys.stderr) else PlainScreen)(scenario))
+        return await run_load(
+            path, scenario, server, edge=controlled, stop=stop, on_progress=screen.progress, on_mark=screen.mark
+        )
+
+
+async def _preflight(client: ApiClient, scenario: Scenario) -> None:
+    """Refuse a run that could only fail: an app that is not deployed, a PoP or host that does not exist.
+
+    Raises:
+        UsageError: naming what is missing.
+    """
+    from edgesim.config.validation import did_you_mean
+    from edgesim.errors import UsageError
+    from edgesim.scenario.steps import Power
+
+    rows = await client.pops()
+    known = {"pop": {str(r.get("pop")) for r in rows}, "host": {str(r["host"]) for r in rows if r.get("host")}}
+    for entry in scenario.timeline:
+        action = entry.step.action()
+        if isinstance(action, Power) and action.id not in known[action.kind]:
+            hint = did_you_mean(action.id, known[action.kind], what=f"{action.kind}s of this edge")
+            raise UsageError(f"the timeline is about {action.kind} '{action.id}', which this edge has not", help=hint)
+    app = scenario.target.app
+    apps = {name for row in rows for name in row.get("apps") or {}}
+    if app and app not in apps:
+        # PoPs that have not reported yet do not list it, so the control plane is asked too.
+        status = await client.status()
+        if app not in json_names(status.get("apps")):
+            raise UsageError(f"the app '{app}' is not deployed", help="deploy it first: `edgesim deploy PATH`")
+
+
+def json_names(apps: Any) -> set[str]:
+    """The names in a list of apps, whether it is a mapping by name or a list of objects."""
+    if isinstance(apps, dict):
+        return set(apps)
+    items = apps if isinstance(apps, list) else []
+    return {str(item.get("app") or item.get("name")) for item in items if isinstance(item, dict)}
+
+
+def _check_writable(out: Path) -> None:
+    """Find out before the run that its summary can be written."""
+    from edgesim.errors import StorageError
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("ab"):
+            pass
+    except OSError as exc:
+        raise StorageError(
+            f"cannot write the summary: {exc.strerror}", where=str(out), help="name another file with --out"
+        ) from exc
+
+
+def _write(out: Path, document: dict[str, Any]) -> None:
+    import json
+
+    from edgesim.errors import StorageError
+
+    temporary = out.with_name(f".{out.name}.tmp")
+    try:
+        temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.replace(out)
+    except OSError as exc:
+        raise StorageError(
+            f"cannot write the summary: {exc.strerror}", where=str(out), help="free some disk space"
+        ) from exc
