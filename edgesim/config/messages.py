@@ -165,15 +165,15 @@ def encode_desired(document: DesiredDocument) -> str:
     """The exact text that is signed and travels.
 
     Raises:
-        InputError: when the document is larger than 64 KiB: too many apps on one PoP.
+        InputError: when it breaks a limit; above all more than 64 KiB or 256 apps on one PoP.
     """
-    model = DesiredModel(
-        pop=document.pop,
-        epoch=document.epoch,
-        gen=document.gen,
-        issued_s=document.issued_s,
-        apps=tuple(release_model(r) for r in document.apps),
-    )
+    apps = tuple(release_model(r) for r in document.apps)
+    try:
+        model = DesiredModel(
+            pop=document.pop, epoch=document.epoch, gen=document.gen, issued_s=document.issued_s, apps=apps
+        )
+    except ValidationError as exc:
+        raise InputError(f"the desired document of {document.pop}: {explain(exc)}") from exc
     text = model.model_dump_json()
     if len(text.encode()) > DESIRED_LIMIT_BYTES:
         raise InputError(

@@ -122,6 +122,8 @@ class ControlPlane:
         self._abandoned: list[str] = []
         """Retained topics of PoPs that moved or went, to be cleared at each connect."""
         self._bumping = False
+        self._held = Generation(0, 0)
+        """The highest generation that a PoP holds and this database does not know."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._store = Store(directory / "control.db")
         self._parts: _Parts | None = None
@@ -417,6 +419,7 @@ class ControlPlane:
         if sealed is None:
             return
         if contradicts(sealed[0], report):
+            self._held = max(self._held, Generation(report.epoch, report.gen))
             if not self._bumping:
                 self._bumping = True
                 self._spawn(self._bump(), "bump")
@@ -430,8 +433,7 @@ class ControlPlane:
         try:
             await asyncio.sleep(_BUMP_DELAY_S)
             async with self._change:
-                held = [Generation(r.epoch, r.gen) for r in self.observed.reports.values()]
-                highest = max([self.generation, *held])
+                highest = max(self.generation, self._held)
                 generation = Generation(highest.epoch, highest.gen + 1)
                 _log.warning(
                     "PoPs hold generation %s, the database %s; going on with %s",
