@@ -22,7 +22,15 @@ from edgesim.live.metrics import collect_stats, metrics_handler, stats_handler, 
 from edgesim.model.events import RequestRouted
 from edgesim.observe.recorder import Recorder
 from tests.support.events import traffic
-from tests.support.prometheus import check_dashboard, check_p99, query, running_prometheus, scrape_config, until
+from tests.support.prometheus import (
+    check_dashboard,
+    check_p99,
+    discovery_config,
+    query,
+    running_prometheus,
+    scrape_config,
+    until,
+)
 
 pytestmark = pytest.mark.e2e
 POPS = ("fra1", "gru1", "nrt1", "jnb1")
@@ -73,6 +81,29 @@ async def test_every_panel_has_finite_values_that_equal_the_summary(tmp_path: Pa
             assert {series["metric"]["process"] for series in up} == set(addresses)
 
             await _checks_can_fail(url)
+
+
+async def test_the_shipped_configuration_finds_processes_by_discovery(tmp_path: Path) -> None:
+    """Prometheus asks the control plane's list with the token, and scrapes what stands in it."""
+    recorder = Recorder(process="host1", version="0.1.0")
+    recorder.add_pop("fra1", slots=8)
+
+    async with process(recorder) as server:
+
+        async def discovery(request: web.Request) -> web.Response:
+            if request.headers.get("Authorization") != "Bearer t":
+                raise web.HTTPUnauthorized
+            return web.json_response([{"targets": [f"127.0.0.1:{server.port}"], "labels": {"process": "host1"}}])
+
+        app = web.Application()
+        app.router.add_get("/v1/sd/prometheus", discovery)
+        async with TestServer(app) as api:
+            config = discovery_config(f"http://127.0.0.1:{api.port}", token="t")
+            async with running_prometheus(config, tmp_path) as url:
+                (slots,) = await until(url, "edgesim_pool_slots")
+
+    assert slots["metric"]["process"] == "host1"
+    assert slots["value"][1] == "8"
 
 
 async def _checks_can_fail(url: str) -> None:

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import yaml
 
+from edgesim.config.resources import resource_path
 from edgesim.observe import catalog
 from edgesim.observe.histogram import EDGES_S
 from edgesim.observe.summary import DEPLOY_ROLE, Summary
@@ -62,6 +64,18 @@ def scrape_config(targets: Mapping[str, str], *, interval: str = "1s") -> str:
             "scrape_configs": [{"job_name": "edgesim", "static_configs": static}],
         }
     )
+
+
+def discovery_config(api: str, *, token: str = "", interval: str = "1s") -> str:
+    """The shipped configuration, for the control plane at `api`, with its token if the list of processes needs one."""
+    config = yaml.safe_load((resource_path("dashboards") / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": interval, "scrape_timeout": interval}
+    (discovery,) = config["scrape_configs"][0]["http_sd_configs"]
+    discovery |= {"url": f"{api}/v1/sd/prometheus", "refresh_interval": interval}
+    if token:
+        # Prometheus 2.42 sends no type at all for service discovery unless it is written here.
+        discovery["authorization"] = {"type": "Bearer", "credentials": token}
+    return json.dumps(config)
 
 
 async def query(url: str, expr: str) -> list[dict[str, Any]]:
