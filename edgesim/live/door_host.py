@@ -47,7 +47,7 @@ class DoorHost:
         self.boot = new_boot()
         self.door = door
         self.recorder = recorder
-        self.world = LiveWorld(recorder.handle)
+        self.world = LiveWorld(recorder.handle, clock=time.monotonic)
         self._memory = memory
         self._port = port
         self._loopback = loopback

@@ -70,7 +70,7 @@ class PopHost:
         self.host = host
         self.boot = new_boot()
         self.pops: Mapping[PopId, Pop] = {spec.id: Pop(spec) for spec in specs}
-        self.world = LiveWorld(self._publish)
+        self.world = LiveWorld(self._publish, clock=time.monotonic)
         self.local = LocalPops(self.world, self.pops)
         self.recorder = recorder
         self._state = state

@@ -7,6 +7,7 @@ this process are reached through `live/local.py`; tests/contract holds both to o
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -41,7 +42,6 @@ class HttpTransport:
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        self._loop = asyncio.get_running_loop()
 
     def place(self, pop: PopId, url: str) -> None:
         """Learn that `pop` is reached at `url` (`http://127.0.0.1:port`)."""
@@ -57,7 +57,7 @@ class HttpTransport:
         base = self._urls.get(pop)
         if base is None:
             raise PopUnreachableError(f"no host has announced {pop} yet")
-        now_s = self._loop.time()
+        now_s = time.monotonic()
         headers: CIMultiDict[str] = CIMultiDict(request.headers)
         headers.update(hop.request_headers(request, pop, self._token, now_s))
         try:

@@ -59,9 +59,16 @@ class LiveWorld:
     fetch_origin: Callable[[Pop, Request], Awaitable[Response]]
     reply: Callable[[Request, Response], Awaitable[None]]
 
-    def __init__(self, publish: Callable[[Event], None]) -> None:
+    def __init__(self, publish: Callable[[Event], None], *, clock: Callable[[], float] | None = None) -> None:
+        """Make the world of the running loop.
+
+        Args:
+            publish: where events go.
+            clock: seconds on the loop's time base; the loop's own clock when None. Processes pass `time.monotonic`, since
+                uvloop's clock stands still within an iteration and counts whole milliseconds.
+        """
         self._loop = asyncio.get_running_loop()
-        self.now = self._loop.time
+        self.now = clock or self._loop.time
         self.publish = publish
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -96,7 +103,7 @@ class LiveWorld:
         already = waiter.done  # a name of its own, or mypy takes `waiter.done` for False ever after
         if already:
             return waiter.value
-        if deadline_s <= self._loop.time():
+        if deadline_s <= self.now():
             return TIMED_OUT
         woken: asyncio.Future[bool] = self._loop.create_future()
 
