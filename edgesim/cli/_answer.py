@@ -116,7 +116,7 @@ def _routing(route: dict[str, Any]) -> Iterator[str]:
     ranked = [entry for entry in route.get("ranked") or () if isinstance(entry, list) and len(entry) == 3]
     yield _line("why", _why(route, ranked))
     if ranked:
-        yield _line("nearest", "  ".join(_ranked(entry, str(route.get("chosen"))) for entry in ranked))
+        yield _line("ranked", "  ".join(_ranked(entry, str(route.get("chosen"))) for entry in ranked))
 
 
 def _why(route: dict[str, Any], ranked: list[Any]) -> str:

@@ -52,10 +52,10 @@ class PlainScreen:
         self._settings = settings
         self._world = world
         self._began = time.monotonic()
+        self._headed = False
 
     def __enter__(self) -> None:
-        self._print(f"edgesim {__version__}  {self._settings.topology}")
-        self._print(f"state in {self._settings.state_dir}")
+        """Nothing is shown before something happens: an edge that cannot start shows its error alone."""
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
@@ -64,6 +64,10 @@ class PlainScreen:
 
     def notice(self, notice: Notice) -> None:
         """Show something that happened."""
+        if not self._headed:
+            self._headed = True
+            self._print(f"edgesim {__version__}  {self._settings.topology}")
+            self._print(f"state in {self._settings.state_dir}")
         at = click.style(time.strftime("%H:%M:%S"), fg="bright_black")
         self._print(f"{at}  {notice.name:<11} {click.style(notice.text, fg=_COLORS[notice.kind])}")
 
@@ -96,6 +100,14 @@ class LiveScreen(PlainScreen):
         if notice.kind == "stopping":
             self._end_live()
         super().notice(notice)
+
+    def _print(self, line: str) -> None:
+        if self._live is None:
+            super()._print(line)
+            return
+        from rich.text import Text
+
+        self._live.console.print(Text.from_ansi(line))  # above the table, which rich draws again
 
     async def watch(self, record: RunRecord, current: Callable[[], RunRecord]) -> None:
         """Refresh the table until cancelled."""

@@ -74,7 +74,9 @@ def describe(pop: str, state: Path | None, endpoint: str | None, token: str | No
         "apps": apps_cell(row.get("apps")) or "none",
         "slots": f"{row.get('busy', 0)} of {row.get('slots', 0)} busy, {row.get('queued', 0)} queued",
         "memory": f"{(row.get('loaded_bytes') or 0) / (1 << 20):.1f} MiB of modules loaded",
-        "requests": f"{count(row.get('requests'))}, {count(row.get('errors'))} failed",
+        "requests": f"{count(row['requests'])}, {count(row.get('errors'))} failed"
+        if "requests" in row
+        else "not known",
         "why": row.get("why"),
     }
     for name, value in facts.items():

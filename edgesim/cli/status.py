@@ -43,7 +43,14 @@ def command(state: Path | None, as_json: bool) -> None:
     print_table(
         ("process", "state", "pid", "restarts", "PoPs", "where"),
         (
-            (c.name, c.state, str(c.pid or "-"), str(c.restarts), str(len(c.pops) or "-"), " ".join(c.urls.values()))
+            (
+                c.name,
+                c.state,
+                str(c.pid or "-"),
+                str(c.restarts),
+                str(len(c.pops) or "-"),
+                " ".join(dict.fromkeys(c.urls.values())),
+            )
             for c in record.children
         ),
         right=("pid", "restarts", "PoPs"),

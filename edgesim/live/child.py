@@ -129,12 +129,15 @@ class Child:
         """Drain: SIGTERM, then SIGKILL after the grace. Idempotent."""
         self._stop.set()
         self._wake.set()
-        if self._process is not None and self._process.returncode is None:
+        running = self._process is not None and self._process.returncode is None
+        if running:
             self._set("stopping")
         await self._end(signal.SIGTERM)
         if self._task is not None:
             await asyncio.wait({self._task})
         self._set("stopped", pid=0, start_ticks=0, urls={})
+        if running:
+            self._notify(Notice("stopped", self.name, "stopped"))
 
     def kill_now(self) -> None:
         """SIGKILL without waiting, for an operator in a hurry."""
@@ -232,7 +235,7 @@ class Child:
                 urls = {str(k): str(v) for k, v in urls.items()} if isinstance(urls, dict) else {}
                 self._set("ready", urls=urls)
                 self._ready.set()
-                self._notify(Notice("ready", self.name, "ready " + " ".join(urls.values())))
+                self._notify(Notice("ready", self.name, "ready " + " ".join(dict.fromkeys(urls.values()))))
                 return
             if "error" in message:
                 self._failure = error_from_dict(message["error"])

@@ -196,7 +196,7 @@ class Supervisor:
             records[name] = records[name].model_copy(update={"state": "ready", "urls": urls})
             everything = all(r.state == "ready" for r in records.values())
             self._record = self._record.model_copy(update={"children": tuple(records.values()), "ready": everything})
-            self._notify(Notice("ready", name, "ready " + " ".join(urls.values())))
+            self._notify(Notice("ready", name, "ready " + " ".join(dict.fromkeys(urls.values()))))
             if everything:
                 on_ready(self.record)
 
@@ -314,18 +314,17 @@ def check_ports(wanted: Iterable[tuple[int, str, str]]) -> None:
     busy = [(port, use, flag) for port, use, flag in ports if not processes.port_is_free(port)]
     if not busy:
         return
-    told, helps = [], []
-    for port, use, flag in busy:
+    told, states = [], []
+    for port, use, _ in busy:
         holder = processes.port_holder(port)
-        told.append(f"port {port} ({use}) is held by {holder or 'a program that cannot be seen'}")
         state = _state_of_edge(holder)
-        helps.append(
-            f"`edgesim down --state {state}` stops that edge"
-            if state
-            else f"end it, or choose another port with {flag}"
-        )
-    flags = " ".join(f"{flag} {port + 100}" for port, _, flag in busy)
-    raise PortInUseError("; ".join(told), help=f"{'; '.join(dict.fromkeys(helps))} (for example `edgesim up {flags}`)")
+        who = f"the edge in {state} (pid {holder.pid})" if holder and state else holder
+        told.append(f"port {port} ({use}) is held by {who or 'a program that cannot be seen'}")
+        states.append(state)
+    other = " ".join(f"{flag} {port + 100}" for port, _, flag in busy)
+    state = next(filter(None, states), "")
+    stop = f"stop that edge with `edgesim down --state {state}`" if state else "end that program"
+    raise PortInUseError("; ".join(told), help=f"{stop}, or choose other ports: `edgesim up {other}`")
 
 
 def _state_of_edge(holder: processes.Holder | None) -> str:

@@ -152,8 +152,8 @@ async def test_child_that_dies_is_started_again(tmp_path):
     died = next(n for n in edge.notices if n.kind == "died")
     assert died.text == "was ended by SIGKILL; starting it again in 0.01 s"
     assert record.child("host1").restarts == 1
-    assert edge.seen("host1") == ["starting", "ready", "died", "starting", "ready"]
-    assert edge.seen("host2") == ["starting", "ready"]
+    assert edge.seen("host1") == ["starting", "ready", "died", "starting", "ready", "stopped"]
+    assert edge.seen("host2") == ["starting", "ready", "stopped"]
 
 
 @pytest.mark.e2e
@@ -302,6 +302,25 @@ async def test_busy_port_names_its_holder():
     assert f"(pid {os.getpid()})" in caught.value.message
     assert "API" not in caught.value.message
     assert f"--port {port + 100}" in caught.value.help
+
+
+@pytest.mark.e2e
+async def test_port_held_by_another_edge(tmp_path):
+    """The other edge is named by its state directory, with the command that stops it."""
+    config = tmp_path / "other" / "run" / "front-door.json"
+    script = "import socket, sys, time; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); time.sleep(60)"
+    argv = [sys.executable, "-S", "-c", script, "edgesim.live.process", "front-door", "--config", str(config)]
+    other = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+    port = int(await other.stdout.readline())
+    try:
+        with pytest.raises(PortInUseError) as caught:
+            check_ports([(port, "front door", "--port")])
+    finally:
+        other.kill()
+        await other.wait()
+
+    assert f"port {port} (front door) is held by the edge in {tmp_path}/other (pid {other.pid})" == caught.value.message
+    assert f"edgesim down --state {tmp_path}/other" in caught.value.help
 
 
 async def test_same_port_twice():
