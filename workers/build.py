@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script beside the workers, not a package
 """Builds the sample workers from their sources: `python workers/build.py [--check]`.
 
 C components need the `guests` extra (the `ziglang` wheel); WAT workers need nothing but wasmtime. `--check` builds into
@@ -69,7 +70,11 @@ def compile_c(source: Path, *defines: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "out.wasm"
         flags = [*ZIG_FLAGS, *(f"-D{define}" for define in defines)]
-        subprocess.run([sys.executable, "-m", "ziglang", "cc", *flags, "-o", str(target), source.name], cwd=source.parent, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "ziglang", "cc", *flags, "-o", str(target), source.name],
+            cwd=source.parent,
+            check=True,
+        )
         return target.read_bytes()
 
 
@@ -91,10 +96,10 @@ def main(argv: list[str]) -> int:
         path = HERE / name
         if not check:
             path.write_bytes(data)
-            print(f"{name}: {len(data)} bytes")
+            sys.stdout.write(f"{name}: {len(data)} bytes\n")
         elif not path.exists() or path.read_bytes() != data:
             different += 1
-            print(f"{name}: differs from its source; run: python workers/build.py")
+            sys.stdout.write(f"{name}: differs from its source; run: python workers/build.py\n")
     return 1 if different else 0
 
 

@@ -1,0 +1,347 @@
+"""Apps as their authors already have them: a folder with `spin.toml`, the manifest itself, or a bare `.wasm`.
+
+Reads Spin's manifest, version 2. What edgesim does not do yet (outbound hosts, key-value stores, variables, files, …) is
+refused by name, never ignored, since an app that asks for it would fail later and elsewhere. Limits of edgesim's own stand
+in `[component.<id>.tool.edgesim]`, which Spin leaves alone. Whether the Wasm files are workers is not checked here: that is
+the control plane's `inspect`.
+
+Source: "Spin Application Manifest Reference" (v2), developer.fermyon.com/spin/v3/manifest-reference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from edgesim.config.messages import (
+    APP_PATTERN,
+    COMPONENT_PATTERN,
+    DeployComponent,
+    DeployRequest,
+    LimitsModel,
+    RouteModel,
+)
+from edgesim.config.toml_source import load_toml
+from edgesim.config.units import Bytes, Seconds
+from edgesim.config.validation import FileModel, did_you_mean, validate
+from edgesim.errors import BundleError, ConfigError, ManifestError, Problem, UsageError
+from edgesim.model.worker import MIB, Limits, Route
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgesim.config.yaml_source import YamlSource
+
+MANIFEST: Final = "spin.toml"
+_PATHS: Final = "name a folder with spin.toml, a spin.toml, or a .wasm file"
+_APP: Final = re.compile(APP_PATTERN)
+_APP_HELP: Final = "an app's name is part of its host name: lowercase letters, digits and dashes, at most 40"
+_COMPONENT: Final = re.compile(COMPONENT_PATTERN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentSource:
+    """One component of an app, before it is uploaded."""
+
+    id: str
+    file: Path
+    environment: tuple[tuple[str, str], ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppSource:
+    """An app on disk."""
+
+    name: str
+    components: tuple[ComponentSource, ...]
+    routes: tuple[Route, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The Wasm files, each once."""
+        return tuple(dict.fromkeys(c.file for c in self.components))
+
+    def request(self, *, prefetch: bool = True, message: str = "") -> DeployRequest:
+        """The deployment to ask the API for, once the files are uploaded. Reads the files.
+
+        Raises:
+            BundleError: a file cannot be read.
+        """
+        digests = {file: _digest(file) for file in self.files}
+        return DeployRequest(
+            components=tuple(
+                DeployComponent(
+                    id=c.id,
+                    digest=digests[c.file],
+                    limits=LimitsModel(**{name: getattr(c.limits, name) for name in LimitsModel.model_fields}),
+                    environment=c.environment,
+                )
+                for c in self.components
+            ),
+            routes=tuple(RouteModel(pattern=r.pattern, component=r.component) for r in self.routes),
+            prefetch=prefetch,
+            message=message,
+        )
+
+
+def load_app(path: Path, *, name: str | None = None) -> AppSource:
+    """The app in `path`: a folder with spin.toml, a spin.toml, or a bare .wasm, which gets every path of the app.
+
+    Args:
+        path: where the app is.
+        name: what to call it instead of what the manifest or the file name says.
+
+    Raises:
+        ManifestError: the manifest is wrong or asks for what is not supported; every problem, with file:line:col.
+        UsageError: there is no app in `path`, or its name cannot be a host name.
+    """
+    if name is not None and not _APP.fullmatch(name):
+        raise UsageError(f"'{name}' cannot be an app's name", help=_APP_HELP)
+    if path.is_dir():
+        path = _manifest_in(path)
+    if not path.exists():
+        raise UsageError(f"there is no {path}", where=str(path), help=_PATHS)
+    if path.suffix == ".toml":
+        return _load_manifest(path, name)
+    if path.suffix == ".wasm":
+        return _bare(path, name)
+    raise UsageError(f"{path} is neither a manifest nor a .wasm file", where=str(path), help=_PATHS)
+
+
+def _manifest_in(folder: Path) -> Path:
+    """The manifest of a folder. Raises UsageError when there is none."""
+    path = folder / MANIFEST
+    if path.exists():
+        return path
+    foreign = [n for n in ("wrangler.toml", "wrangler.jsonc", "fastly.toml") if (folder / n).exists()]
+    if foreign:
+        raise UsageError(
+            f"{foreign[0]} is not supported yet", where=str(folder / foreign[0]), help=f"write a {MANIFEST}"
+        )
+    raise UsageError(f"there is no {MANIFEST} in {folder}", where=str(folder), help=_PATHS)
+
+
+def _bare(path: Path, name: str | None) -> AppSource:
+    """An app of one file. It is called as the file, or as its folder when the file's name says nothing."""
+    word = (name or path.stem).lower().replace("_", "-")
+    if not _APP.fullmatch(word):
+        raise UsageError(
+            f"'{path.stem}' cannot be an app's name", where=str(path), help=f"give one with --app; {_APP_HELP}"
+        )
+    component = ComponentSource(id=word, file=path)
+    return AppSource(name=word, components=(component,), routes=(Route(pattern="/...", component=word),))
+
+
+def _digest(file: Path) -> str:
+    """sha256 of a file, lowercase hex."""
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as exc:
+        raise BundleError(f"cannot read {file}: {exc.strerror or exc}", where=str(file)) from exc
+
+
+# -- the manifest as a model ----------------------------------------------------------------------------------------------
+
+
+def _refuse(value: Any, info: ValidationInfo) -> Any:
+    """Anything but emptiness is an error that names the feature."""
+    if value:
+        context = {"what": info.field_name or "this", "help": "remove it, or serve this app elsewhere for now"}
+        raise PydanticCustomError("unsupported", "{what} is not supported yet", context)
+    return value
+
+
+Unsupported = Annotated[Any, AfterValidator(_refuse)]
+"""A field that may be there, but empty."""
+
+
+def _custom(message: str, help_text: str) -> PydanticCustomError:
+    return PydanticCustomError("manifest", "{message}", {"message": message, "help": help_text})
+
+
+def _route(value: Any) -> Any:
+    """A route that edgesim serves: exact, or with Spin's trailing wildcard."""
+    help_text = "a route looks like /users or /users/..."
+    if isinstance(value, dict):
+        raise _custom("a private route (service chaining) is not supported yet", "give the component a public route")
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise _custom("a route begins with /", help_text)
+    segments = value.split("/")
+    for segment in segments[1:]:
+        if segment.startswith((":", "*")):
+            raise _custom(f"the wildcard '{segment}' in a route is not supported yet", help_text)
+    if "..." in value[: -len("...")] or ("..." in value and segments[-1] != "..."):
+        raise _custom("'...' stands at the end of a route, after a /", help_text)
+    if re.search(r"[\s?#]", value):
+        raise _custom("a route is a path, without spaces, query and fragment", help_text)
+    return value
+
+
+def _source(value: Any) -> Any:
+    """A path in the file system."""
+    if isinstance(value, dict):
+        raise _custom("a remote source (url and digest) is not supported yet", "download the file and name its path")
+    return value
+
+
+def _component_name(value: Any) -> Any:
+    """The id of a component that has its own table."""
+    if isinstance(value, dict):
+        raise _custom("a component inside its trigger is not supported yet", "give it a [component.<id>] table")
+    return value
+
+
+class _Executor(FileModel):
+    type: Literal["http", "spin", "wagi"]
+    """Only checked: the file itself says what it is."""
+    argv: Unsupported = None
+    entrypoint: Unsupported = None
+
+
+class _HttpTrigger(FileModel):
+    route: Annotated[str, BeforeValidator(_route)]
+    component: Annotated[str, BeforeValidator(_component_name)]
+    id: str = ""
+    executor: _Executor | None = None
+
+
+class _Triggers(FileModel):
+    http: Annotated[list[_HttpTrigger], Field(min_length=1, max_length=256)]
+    redis: Unsupported = None
+
+
+class _EdgesimTool(FileModel):
+    """Limits as people write them; the bounds are those of `messages.LimitsModel`."""
+
+    memory: Annotated[Bytes, Field(ge=64 << 10, le=4096 * MIB)] = Limits().memory_bytes
+    cpu_ms: Annotated[float, Field(gt=0, le=600_000, strict=False)] = Limits().cpu_ms
+    wall: Annotated[Seconds, Field(gt=0, le=600)] = Limits().wall_s
+    body: Annotated[Bytes, Field(ge=0, le=1024 * MIB)] = Limits().body_bytes
+    log: Annotated[Bytes, Field(ge=0, le=16 * MIB)] = Limits().log_bytes
+
+
+class _Component(FileModel):
+    source: Annotated[str, BeforeValidator(_source)]
+    description: str = ""
+    environment: dict[str, str] = Field(default_factory=dict)
+    build: Any = None
+    """Spin's own business, as are other tools' tables."""
+    tool: dict[str, Any] = Field(default_factory=dict)
+    allowed_outbound_hosts: Unsupported = None
+    allowed_http_hosts: Unsupported = None
+    files: Unsupported = None
+    exclude_files: Unsupported = None
+    key_value_stores: Unsupported = None
+    sqlite_databases: Unsupported = None
+    ai_models: Unsupported = None
+    variables: Unsupported = None
+    dependencies: Unsupported = None
+    dependencies_inherit_configuration: Unsupported = None
+    targets: Unsupported = None
+    profile: Unsupported = None
+
+
+class _Application(FileModel):
+    name: str
+    version: str = ""
+    description: str = ""
+    authors: list[str] = Field(default_factory=list)
+    trigger: Unsupported = None
+
+
+class _Manifest(FileModel):
+    spin_manifest_version: Literal[2]
+    application: _Application
+    trigger: _Triggers
+    component: Annotated[dict[str, _Component], Field(min_length=1, max_length=32)]
+    variables: Unsupported = None
+
+
+# -- from the model to values ---------------------------------------------------------------------------------------------
+
+
+def _load_manifest(path: Path, name: str | None) -> AppSource:
+    source = load_toml(path)
+    _refuse_version_1(source)
+    try:
+        model = validate(source, _Manifest)
+        limits = {key: _limits(source, key, table) for key, table in model.component.items()}
+        source.fail(_reference_problems(source, model, path.parent, name))
+    except ConfigError as exc:
+        raise exc if isinstance(exc, ManifestError) else ManifestError(exc.problems) from exc
+    return AppSource(
+        name=name or model.application.name,
+        components=tuple(
+            ComponentSource(
+                id=key,
+                file=(path.parent / table.source),
+                environment=tuple(table.environment.items()),
+                limits=limits[key],
+            )
+            for key, table in model.component.items()
+        ),
+        routes=tuple(Route(pattern=t.route, component=t.component) for t in model.trigger.http),
+    )
+
+
+def _refuse_version_1(source: YamlSource) -> None:
+    """Version 1 manifests have another shape altogether: say that, and nothing else. Raises ManifestError."""
+    for key in ("spin_manifest_version", "spin_version"):
+        if source.data.get(key) in (1, "1"):
+            hint = "convert it: spin doctor, or see Spin's documentation"
+            raise ManifestError([source.problem((key,), "a version 1 manifest is not supported", hint)])
+
+
+def _limits(source: YamlSource, component: str, table: _Component) -> Limits:
+    """The limits in `[component.<id>.tool.edgesim]` over the defaults. Raises ConfigError."""
+    if "edgesim" not in table.tool:
+        return Limits()
+    tool = validate(source, _EdgesimTool, ("component", component, "tool", "edgesim"))
+    return Limits(
+        memory_bytes=tool.memory, cpu_ms=tool.cpu_ms, wall_s=tool.wall, body_bytes=tool.body, log_bytes=tool.log
+    )
+
+
+def _reference_problems(source: YamlSource, model: _Manifest, folder: Path, name: str | None) -> list[Problem]:
+    """What only the whole shows: names, files, and triggers and components that do not fit together."""
+    problems = []
+    if name is None and not _APP.fullmatch(model.application.name):
+        shown = model.application.name
+        problems.append(source.problem(("application", "name"), f"'{shown}' cannot be an app's name here", _APP_HELP))
+    patterns: set[str] = set()
+    for i, trigger in enumerate(model.trigger.http):
+        at = ("trigger", "http", i)
+        if trigger.component not in model.component:
+            hint = did_you_mean(trigger.component, model.component, what="components")
+            problems.append(source.problem((*at, "component"), f"there is no component '{trigger.component}'", hint))
+        if trigger.route in patterns:
+            problems.append(source.problem((*at, "route"), f"the route {trigger.route} is given twice"))
+        patterns.add(trigger.route)
+    routed = {trigger.component for trigger in model.trigger.http}
+    for key, table in model.component.items():
+        if not _COMPONENT.fullmatch(key):
+            problems.append(source.problem(("component", key), f"'{key}' cannot be a component's id", on_key=True))
+        if key not in routed:
+            hint = f'add a [[trigger.http]] with component = "{key}", or remove it'
+            problems.append(
+                source.problem(("component", key), f"no route leads to the component '{key}'", hint, on_key=True)
+            )
+        if not (folder / table.source).is_file():
+            hint = (
+                f"build it first: {table.build['command']}"
+                if _has_command(table.build)
+                else "build it first, or correct the path"
+            )
+            problems.append(source.problem(("component", key, "source"), f"there is no file {table.source}", hint))
+    return problems
+
+
+def _has_command(build: Any) -> bool:
+    return isinstance(build, dict) and isinstance(build.get("command"), str)
