@@ -106,9 +106,10 @@ async def publish(
         ControlPlaneError: the API cannot be reached.
     """
     bundle = load_app(path, name=app)
+    request = bundle.request(prefetch=prefetch, message=message)  # reads the files: what is wrong with them shows here
     for file in bundle.files:
         await api.put_blob(file)
-    return await api.deploy(bundle.name, bundle.request(prefetch=prefetch, message=message))
+    return await api.deploy(bundle.name, request)
 
 
 async def follow(
