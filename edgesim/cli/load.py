@@ -121,7 +121,8 @@ async def _run(path: Path, scenario: Scenario, server: Server, edge: dict[str, A
             client = await stack.enter_async_context(api_client(**edge))
             await _preflight(client, scenario)
             controlled = ControlledEdge(client)
-        screen = stack.enter_context((LiveScreen if is_terminal(sys.stderr) else PlainScreen)(scenario))
+        screen: LiveScreen | PlainScreen = LiveScreen(scenario) if is_terminal(sys.stderr) else PlainScreen(scenario)
+        stack.enter_context(screen)
         return await run_load(
             path, scenario, server, edge=controlled, stop=stop, on_progress=screen.progress, on_mark=screen.mark
         )
