@@ -1,0 +1,82 @@
+"""The summary document and the exit code."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgesim.live.load.answers import Attribution
+from edgesim.live.load.client import Answer
+from edgesim.live.load.results import Results
+from edgesim.live.load.summary import left_down, summarise
+from edgesim.scenario.arrivals import Arrival
+from edgesim.scenario.timeline import Mark
+from tests.live.load.scenarios import BASE
+
+EDGES = ((0, "begin"), (0, "end"), (1, "begin"), (1, "end"))
+
+
+def results(
+    *, failed: int = 0, lag_s: float = 0.0, marks: int = 4, error: str = "", interrupted: bool = False
+) -> Results:
+    """Ten requests, so many of them failed; so many marks of kill and restart, the last one with an error."""
+    out = Results(elapsed_s=1.0, interrupted=interrupted)
+    out.lag.record(lag_s)
+    for n in range(10):
+        out.add(
+            BASE, Arrival(n, 0.0, 0, 0, 0, 0), Answer(200), outcome="broken" if n < failed else "ok",
+            about=Attribution("nrt1", "fresh", "", 0.05), response_s=0.1, sent_segment=0,
+        )  # fmt: skip
+    out.marks = [Mark(entry=e, edge=edge, at_s=0.25 * (n + 1)) for n, (e, edge) in enumerate(EDGES[:marks])]
+    if error:
+        last = out.marks.pop()
+        out.marks.append(Mark(entry=last.entry, edge=last.edge, at_s=last.at_s, error=error))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("found", "conclusion", "code"),
+    [
+        (results(), "passed", 0),
+        (results(failed=1), "failed", 99),
+        (results(lag_s=2.0), "inconclusive", 98),
+        (results(failed=1, lag_s=2.0), "inconclusive", 98),
+        (results(marks=3), "inconclusive", 98),
+        (results(error="E0103: no"), "inconclusive", 98),
+        (results(failed=1, interrupted=True, marks=1), "interrupted", 130),
+    ],
+)
+def test_conclusions(found: Results, conclusion: str, code: int) -> None:
+    """A run that is not valid, or whose kill did not happen, proves nothing."""
+    document = summarise(BASE, found)
+
+    assert (document["conclusion"], document["exit_code"]) == (conclusion, code)
+
+
+def test_the_document_is_json_and_complete() -> None:
+    """Every table has its rows; the incident of the kill has its windows."""
+    document = json.loads(json.dumps(summarise(BASE, results(failed=1))))
+
+    assert document["totals"]["requests"] == 10
+    assert document["totals"]["outcomes"] == {"broken": 1, "ok": 9}
+    assert document["totals"]["rate_per_s"] == 10.0
+    assert [row["name"] for row in document["phases"]] == ["only"]
+    assert [row["name"] for row in document["populations"]] == ["asia", "europe"]
+    assert [row["pop"] for row in document["pops"]] == ["nrt1"]
+    assert document["cells"][0]["phase"] == "only"
+    (incident,) = document["incidents"]
+    assert incident["label"] == "kill pop gru1"
+    before = incident["windows"]["before"]
+    assert (before["requests"], before["failed"]) == (10, 1)
+    assert before["origins"] == [{"population": "asia", "metro": "Tokyo", "pops": {"nrt1": 10}, "failed": 1}]
+    assert {v["check"]: v["ok"] for v in document["thresholds"]} == {
+        "http.error_rate < 1%": False,
+        "generator.lag.p99 < 1s": True,
+    }
+
+
+@pytest.mark.parametrize(("marks", "error", "down"), [(4, "", []), (1, "", ["pop gru1"]), (4, "no", ["pop gru1"])])
+def test_what_is_left_down_is_said(marks: int, error: str, down: list[str]) -> None:
+    """A kill without a restart, or with one that failed."""
+    assert left_down(BASE, results(marks=marks, error=error)) == down
