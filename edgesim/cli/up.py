@@ -106,7 +106,12 @@ def _attend(settings: UpSettings, world: Topology) -> int:
             await asyncio.gather(*watching, return_exceptions=True)
 
     with screen:
-        asyncio.run(serve())
+        if settings.processes == 1:  # this process then serves the requests itself
+            from edgesim.live.process import run
+
+            run(serve())
+        else:
+            asyncio.run(serve())
     return 0
 
 
