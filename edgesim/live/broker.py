@@ -43,6 +43,8 @@ __all__ = [
     "read_login",
 ]
 
+DAEMON_PATH: Final = "/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
+"""Where distributions put daemons; often not on PATH."""
 Kind = Literal["mosquitto", "embedded", "external"]
 
 
@@ -109,7 +111,7 @@ def make_broker(spec: str, *, port: int, logins: Sequence[str], credentials: Pat
 
 def find_mosquitto() -> Path | None:
     """The mosquitto program: on PATH, or where distributions put daemons."""
-    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
+    found = shutil.which("mosquitto") or shutil.which("mosquitto", path=DAEMON_PATH)
     return Path(found) if found else None
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LOOPBACK: Final = "127.0.0.1"
 MAX_PACKET_BYTES: Final = 1 << 20
+PORT_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,9 @@ def free_port(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-async def wait_free_port(port: int, timeout_s: float = 3.0) -> int:
+async def wait_free_port(port: int) -> int:
     """As `free_port`, with some patience: the broker of a control plane that was killed just now takes a moment to end."""
-    deadline_s = asyncio.get_running_loop().time() + timeout_s
+    deadline_s = asyncio.get_running_loop().time() + PORT_PATIENCE_S
     while asyncio.get_running_loop().time() < deadline_s:
         with contextlib.suppress(PortInUseError):
             return free_port(port)

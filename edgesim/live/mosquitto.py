@@ -28,6 +28,8 @@ from edgesim.live.endpoint import LOOPBACK, MAX_PACKET_BYTES, BrokerEndpoint, Ow
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_PREFIX: Final = "edgesim-broker-"
+
 _log = logging.getLogger(__name__)
 
 
@@ -86,7 +88,8 @@ class Mosquitto(OwnBroker):
         The state directory will not do: when root started us, an unprivileged mosquitto cannot traverse it.
         """
         try:
-            directory = Path(tempfile.mkdtemp(prefix="edgesim-broker-"))
+            _sweep()
+            directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
             files = {
                 "mosquitto.conf": _configuration(directory, self._port),
                 "passwords": "".join(f"{login}:{_hashed(secret)}\n" for login, secret in self._passwords.items()),
@@ -157,6 +160,14 @@ class Mosquitto(OwnBroker):
             except BrokerError as exc:
                 _log.warning("%s", exc)
                 delay_s = min(delay_s * 2, 5.0)
+
+
+def _sweep() -> None:
+    """Remove directories of parents that were killed before they could."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        parent = left.name.removeprefix(_PREFIX).partition("-")[0]
+        if parent.isdigit() and not Path(f"/proc/{parent}").exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _configuration(directory: Path, port: int) -> str:
