@@ -78,9 +78,11 @@ def make_table(columns: Sequence[str], *, right: Iterable[str] = (), title: str 
 
 
 def ms(seconds: float | None) -> str:
-    """A duration in milliseconds with three significant digits; a dash when there is none."""
+    """A duration in milliseconds with three significant digits, in seconds from 10 s on; a dash when there is none."""
     if seconds is None:
         return "-"
+    if seconds >= 10:
+        return f"{seconds:,.1f} s"
     value = seconds * 1e3
     digits = 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:.{digits}f} ms"

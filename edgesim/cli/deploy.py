@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 @endpoint_options
 @json_option
 def command(*, path: Path, as_json: bool, **options: Any) -> None:
-    """Deploy the app in PATH (a folder with spin.toml, a manifest, or a .wasm file) to every PoP.
+    """Deploy an app to every PoP.
 
-    Exit code 2 when the app is wrong, 4 when a PoP cannot run it.
+    PATH is a folder with spin.toml, such a manifest, or a .wasm file; without it, the working directory. Exit code 2 when the app is wrong, 4 when a PoP cannot run it.
     """
     document = run_async(_deploy(path, quiet=as_json, **options))
     if as_json:

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.config.manifest import load_app
-from edgesim.errors import RolloutError
+from edgesim.errors import BundleError, RolloutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,8 +86,10 @@ class Rollout:
 
     def to_json(self) -> Json:
         """The rollout as JSON-able values."""
+        states = [str(row.get("state")) for row in self.pops.values()]
         return {
             "done": self.done,
+            "counts": {state: states.count(state) for state in sorted(set(states))},
             "ok": not self.in_state("failed") and len(self.in_state("ready", "superseded")) == len(self.pops),
             "pops": list(self.pops.values()),
             "ready_s": self.ready_s,
@@ -107,9 +109,12 @@ async def publish(
     """
     bundle = load_app(path, name=app)
     request = bundle.request(prefetch=prefetch, message=message)  # reads the files: what is wrong with them shows here
-    for file in bundle.files:
-        await api.put_blob(file)
-    return await api.deploy(bundle.name, request)
+    files = {await api.put_blob(file): file for file in bundle.files}
+    try:
+        return await api.deploy(bundle.name, request)
+    except BundleError as exc:  # the control plane knows a file by its digest alone
+        exc.where = next((str(file) for digest, file in files.items() if digest in exc.where), exc.where)
+        raise
 
 
 async def follow(
