@@ -50,6 +50,8 @@ async def apply_desired(w: World, pop: Pop, document: DesiredDocument, distribut
 
 async def _carry_out(w: World, pop: Pop, document: DesiredDocument, todo: Apply, distribute_s: float) -> None:
     life = pop.incarnation
+    if not todo.start:
+        distribute_s = 0.0  # it is the first phase of a start; without one there is nothing to tell
     for app in todo.stop:
         _retire(w, pop, pop.apps.pop(app, None))
     waiting: list[Serving] = []

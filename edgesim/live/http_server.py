@@ -197,4 +197,5 @@ class Listener:
     async def close(self, drain_s: float = 5.0) -> None:
         """Stop listening, let the requests in flight end, then close the connections."""
         self._sockets.close()
+        self._server.pre_shutdown()  # idle connections end now; without it each is waited for
         await self._server.shutdown(drain_s)

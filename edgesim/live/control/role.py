@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from edgesim.observe.recorder import Recorder
 
 LOOPBACK: Final = "127.0.0.1"
+POLL_S: Final = 1.0
+"""How often the processes' figures are taken: what a killed process had counted since the last time is lost."""
 
 
 class ControlRole:
@@ -38,6 +40,7 @@ class ControlRole:
         self._runtime = Runtime(config.state_dir / "aot", threads=1)
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
+        self._poll: asyncio.Task[None] | None = None
         for path in (config.public_key, config.broker_credentials):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         logins = ["control", *(host.name for host in config.hosts), "front-door"]
@@ -81,16 +84,25 @@ class ControlRole:
             await site.start()
         except OSError as exc:
             raise PortInUseError(f"the API's port {config.port} is in use", help="use --api-port") from exc
+        self._poll = asyncio.create_task(self._keep_history(), name="history")
         return {"data": config.endpoint, "metrics": config.endpoint}
 
     async def close(self) -> None:
         """Stop the API, the service and the broker."""
+        if self._poll is not None:
+            self._poll.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
         await self.control.stop()
         await self._runtime.close()
         if self._session is not None:
             await self._session.close()
+
+    async def _keep_history(self) -> None:
+        """Remember what processes count, so that it outlives them."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            await self._stats()
 
     async def _stats(self) -> dict[str, Any]:
         """The merged figures of all processes."""
