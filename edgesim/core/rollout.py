@@ -54,14 +54,7 @@ async def _carry_out(w: World, pop: Pop, document: DesiredDocument, todo: Apply,
         distribute_s = 0.0  # it is the first phase of a start; without one there is nothing to tell
     for app in todo.stop:
         _retire(w, pop, pop.apps.pop(app, None))
-    waiting: list[Serving] = []
-    for release in todo.start:
-        serving = Serving(release, pop.disk)
-        if release.prefetch:
-            waiting.append(serving)
-        if not release.prefetch or release.app not in pop.apps:
-            # Nothing good to go on with: requests may come, and queue behind the start.
-            _activate(w, pop, serving)
+    waiting = _begin(w, pop, todo)
     if waiting:
         _report(w, pop, document, "downloading", distribute_s=distribute_s)
     failures: list[str] = []
@@ -77,6 +70,19 @@ async def _carry_out(w: World, pop: Pop, document: DesiredDocument, todo: Apply,
     if pop.incarnation == life and pop.document is document:
         state: Literal["ready", "failed"] = "failed" if failures else "ready"
         _report(w, pop, document, state, distribute_s=distribute_s, why="; ".join(failures))
+
+
+def _begin(w: World, pop: Pop, todo: Apply) -> list[Serving]:
+    """Serve what may be served at once; the releases that are to be started first."""
+    waiting: list[Serving] = []
+    for release in todo.start:
+        serving = Serving(release, pop.disk)
+        if release.prefetch:
+            waiting.append(serving)
+        if not release.prefetch or release.app not in pop.apps:
+            # Nothing good to go on with: requests may come, and queue behind the start.
+            _activate(w, pop, serving)
+    return waiting
 
 
 async def _prefetch(w: World, pop: Pop, serving: Serving, distribute_s: float) -> EdgesimError | None:
