@@ -204,10 +204,12 @@ class Execution:
             ended = await self._drive(until_head=True)
             if ended:
                 self._call.finish()
-        except BaseException as exc:
+        except Exception as exc:  # noqa: BLE001 - mapped once, here
+            error = as_guest_error(exc, self._guest, self._limits)  # looks at the memory: before the store is freed
             self._stop()
-            if isinstance(exc, Exception):
-                raise as_guest_error(exc, self._guest, self._limits) from exc
+            raise error from exc.__cause__ if error is exc else exc
+        except BaseException:
+            self._stop()
             raise
         output = self._guest.output
         response = GuestResponse(

@@ -24,15 +24,15 @@ _MEMORY_AT_START: Final = re.compile(
 _WASM_TRAP: Final = re.compile(r"wasm trap: ([^\n]+)")
 
 
-def as_guest_error(exc: Exception, guest: Guest, limits: Limits) -> EdgesimError:
-    """The error to report for `exc`; errors of edgesim itself stay as they are."""
+def as_guest_error(exc: Exception, guest: Guest, limits: Limits) -> Exception:
+    """The error to report for `exc`. Errors of edgesim stay as they are, and so do defects of ours: no guest is to blame."""
     if isinstance(exc, EdgesimError):
         return exc
     mib = limits.memory_bytes / (1 << 20)
     help_memory = "use less memory per request, or raise memory in its manifest"
     text = str(exc)
     if not isinstance(exc, (wasmtime.Trap, wasmtime.WasmtimeError)):
-        raise exc  # a defect of ours: not to be blamed on the guest
+        return exc
     if _MEMORY_AT_START.search(text):
         return GuestMemoryError(
             f"the worker's memory does not fit into its limit of {mib:g} MiB at start", help=help_memory

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.errors import EdgesimError, GuestOutputError, RequestError
+from edgesim.errors import GuestOutputError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -166,7 +166,7 @@ class Output:
         self.headers: Headers = ()
         self.ended = False
         """The guest has ended, whether well or not."""
-        self.error: EdgesimError | None = None
+        self.error: Exception | None = None
         self._limit = limit_bytes
         self._chunks: deque[bytes] = deque()
         self._written = 0  # written on the fiber only

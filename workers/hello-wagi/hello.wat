@@ -1,5 +1,6 @@
 ;; A WAGI worker by hand: answers "hello from <EDGESIM_POP> v<EDGESIM_VERSION>" to every request.
-;; Paths: /echo streams the request body back, /env lists the environment, /count answers with a global that it increments.
+;; Paths: /echo streams the request body back, /headers and /env list the environment (the request's fields are in it), /query
+;; answers with the query, /count with a global that it increments, /teapot with status 418.
 (module
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
@@ -16,6 +17,11 @@
   (data (i32.const 160) "PATH_INFO=/echo")
   (data (i32.const 176) "PATH_INFO=/env")
   (data (i32.const 192) "PATH_INFO=/count")
+  (data (i32.const 224) "PATH_INFO=/query")
+  (data (i32.const 256) "PATH_INFO=/teapot")
+  (data (i32.const 288) "QUERY_STRING=")
+  (data (i32.const 320) "Status: 418 I'm a teapot\nContent-Type: text/plain\n\nshort and stout\n")
+  (data (i32.const 400) "PATH_INFO=/headers")
   (global $count (mut i32) (i32.const 0))
 
   ;; Write all of a range to stdout; fd_write may take a part only.
@@ -90,7 +96,10 @@
     (if (i32.gt_u (i32.load (i32.const 20)) (i32.const 114688)) (then unreachable))
     (if (i32.gt_u (i32.load (i32.const 16)) (i32.const 3840)) (then unreachable))
     (if (call $environ_get (i32.const 1024) (i32.const 16384)) (then unreachable))
+    (if (call $find (i32.const 256) (i32.const 18)) (then (call $write (i32.const 320) (i32.const 67)) (return)))
     (call $write (i32.const 64) (i32.const 26))
+    (if (call $find (i32.const 224) (i32.const 17)) (then (call $value (i32.const 288) (i32.const 13)) (return)))
+    (if (call $find (i32.const 400) (i32.const 19)) (then (call $environment) (return)))
     (if (call $find (i32.const 160) (i32.const 16)) (then (call $echo) (return)))
     (if (call $find (i32.const 176) (i32.const 15)) (then (call $environment) (return)))
     (if (call $find (i32.const 192) (i32.const 17))

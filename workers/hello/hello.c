@@ -1,7 +1,7 @@
 /* A wasi:http/incoming-handler worker in freestanding C, without libc and without generated bindings.
  *
  * Answers GREETING " from <EDGESIM_POP> v<EDGESIM_VERSION>" to every request. Paths for tests: /echo streams the request body
- * back, /headers and /env list what the worker sees, /count answers with a global that it increments (1 every time, since
+ * back, /headers and /env list what the worker sees, /query answers with the query, /count answers with a global that it increments (1 every time, since
  * each request gets a fresh instance), /teapot answers 418. Memory, allocator and component wrapper: ../proxy.wat.
  */
 #ifndef GREETING
@@ -118,6 +118,8 @@ __attribute__((export_name("wasi:http/incoming-handler@0.2.0#handle"))) void han
   } else if (equal("/env", path, size)) {
     get_environment(slot);
     list((const u32 *)slot[0], slot[1], "=");
+  } else if (equal("/query", path, size)) {
+    if (size < slot[2]) add(path + size + 1, slot[2] - size - 1);
   } else if (equal("/count", path, size)) {
     text[text_size++] = '0' + ++count;
   } else if (equal("/teapot", path, size)) {

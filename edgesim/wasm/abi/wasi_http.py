@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import wasmtime
 
 from edgesim.errors import BundleError, GuestOutputError
-from edgesim.wasm import component as glue
 from edgesim.wasm import raw
+from edgesim.wasm.component import VAL, ComponentGuest
 from edgesim.wasm.host import host_functions
 from edgesim.wasm.host.http import IncomingRequest, ResponseOutparam
+from edgesim.wasm.linking import imported_functions, is_function, link
 
 if TYPE_CHECKING:
     from edgesim.model.worker import Abi, Limits
@@ -37,14 +38,18 @@ class HttpCall:
         self._outparam = ResponseOutparam()
         self._handles: list[int] = []
         self._args: Any = None
-        self.guest = guest = glue.ComponentGuest(linked.engine, request, limits)
+        self.guest = guest = ComponentGuest(linked.engine, request, limits)
         guest.environment = environment
 
     def instantiate(self) -> int:
         """The future that makes the instance."""
         guest = self.guest
         future: int = raw.component_instantiate(
-            self._linked.linker, guest.context, self._linked.component, addressof(self._instance), addressof(guest.error_out)
+            self._linked.linker,
+            guest.context,
+            self._linked.component,
+            addressof(self._instance),
+            addressof(guest.error_out),
         )
         return future
 
@@ -55,10 +60,13 @@ class HttpCall:
             addressof(self._instance), guest.context, linked.export_index, addressof(self.function)
         )
         assert found, "checked by WasiHttpAbi.detect"
-        for resource, type_id in ((IncomingRequest(guest.request), linked.request_type), (self._outparam, linked.outparam_type)):
+        for resource, type_id in (
+            (IncomingRequest(guest.request), linked.request_type),
+            (self._outparam, linked.outparam_type),
+        ):
             self._handles.append(guest.own(resource, type_id))
         self._args = create_string_buffer(
-            b"".join([glue.VAL.pack(_RESOURCE, handle, 0, 0) for handle in self._handles]), 2 * raw.VAL_BYTES
+            b"".join([VAL.pack(_RESOURCE, handle, 0, 0) for handle in self._handles]), 2 * raw.VAL_BYTES
         )
         future: int = raw.component_call(
             addressof(self.function), guest.context, addressof(self._args), 2, None, 0, addressof(guest.error_out)
@@ -92,7 +100,7 @@ class LinkedComponent:
     """A component with its imports resolved."""
 
     def __init__(self, engine: Any, component: Any) -> None:
-        linker, conversions, callbacks = glue.link(engine, component, host_functions())
+        linker, conversions, callbacks = link(engine, component, host_functions())
         export = next(name for name in component.type.exports(engine) if name.startswith(_HANDLER))
         interface = component.get_export_index(export)
         index = component.get_export_index("handle", interface)
@@ -129,9 +137,9 @@ class WasiHttpAbi:
         functions = host_functions()
         unknown = sorted(
             f"{interface}#{name}" if name else interface
-            for interface, name, kind in glue.imported_functions(engine, compiled)
+            for interface, name, kind in imported_functions(engine, compiled)
             if not interface.startswith(_TRAPS_WHEN_CALLED)
-            and (not name or (glue.is_function(kind) and (interface.partition("@")[0], name) not in functions))
+            and (not name or (is_function(kind) and (interface.partition("@")[0], name) not in functions))
         )
         if unknown:
             raise BundleError(

@@ -8,7 +8,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgesim.wasm.component import HostFunction
+    from edgesim.wasm.linking import HostFunction
 
 
 @cache

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from edgesim.wasm.component import HostTable
 from edgesim.wasm.host.io import Pollable
+from edgesim.wasm.linking import HostTable
 
 if TYPE_CHECKING:
     from edgesim.wasm.component import ComponentGuest

@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from edgesim.errors import GuestOutputError
-from edgesim.wasm.component import Err, HostTable, Var
+from edgesim.wasm.component import Err, Var
+from edgesim.wasm.linking import HostTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

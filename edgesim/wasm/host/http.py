@@ -10,10 +10,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import GuestOutputError
-from edgesim.wasm.component import Err, HostTable, Ok, Var
+from edgesim.wasm.component import Err, Ok, Var
 from edgesim.wasm.guest import WINDOW_BYTES
 from edgesim.wasm.host.fields import Fields, from_headers
 from edgesim.wasm.host.io import InputStream, OutputStream, Pollable
+from edgesim.wasm.linking import HostTable
 
 if TYPE_CHECKING:
     from edgesim.wasm.component import ComponentGuest
@@ -83,10 +84,10 @@ class OutgoingBody:
 
     async def wait_room(self) -> None:
         """Wait, on the loop, for room; for ever when the guest fills the window without ever sending its head."""
-        while self.output is None and not self.room:
-            await asyncio.sleep(3600)
         if self.output is not None:
             await self.output.wait_room()
+        elif not self.room:
+            await asyncio.get_running_loop().create_future()
 
     def connect(self, output: Output) -> None:
         """The head is out: what was kept follows it."""

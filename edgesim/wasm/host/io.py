@@ -6,9 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgesim.errors import GuestTrapError
-from edgesim.wasm.component import ComponentGuest, Err, HostTable, Var
+from edgesim.wasm.component import ComponentGuest, Err, Var
 from edgesim.wasm.guest import CHUNK_BYTES, Suspend
 from edgesim.wasm.host.waits import wait_any
+from edgesim.wasm.linking import HostTable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -62,7 +63,9 @@ def block(_guest: ComponentGuest, pollable: Pollable) -> Suspend | None:
 def poll(_guest: ComponentGuest, pollables: list[Pollable]) -> list[int] | Suspend:
     """Wait for the first of several; the indexes of all that are ready."""
     if not 0 < len(pollables) <= _MAX_POLLABLES:
-        raise GuestTrapError(f"the worker polled {len(pollables)} pollables at once, the limit is 1 to {_MAX_POLLABLES}")
+        raise GuestTrapError(
+            f"the worker polled {len(pollables)} pollables at once, the limit is 1 to {_MAX_POLLABLES}"
+        )
     done = [i for i, pollable in enumerate(pollables) if pollable.ready()]
     if done:
         return done
@@ -214,7 +217,9 @@ def write_zeroes(guest: ComponentGuest, stream: OutputStream, size: int) -> None
 def blocking_write_and_flush(_guest: ComponentGuest, stream: OutputStream, data: bytes) -> Suspend | None:
     """Write, and wait for room when there is none. WASI allows 4 KiB; guests that send up to a chunk are served too."""
     if len(data) > CHUNK_BYTES:
-        raise GuestTrapError(f"the worker wrote {len(data)} bytes with blocking-write-and-flush, the limit is {_FLUSH_BYTES}")
+        raise GuestTrapError(
+            f"the worker wrote {len(data)} bytes with blocking-write-and-flush, the limit is {_FLUSH_BYTES}"
+        )
     if stream.sink.room:
         stream.sink.write(data)
         return None
@@ -224,7 +229,8 @@ def blocking_write_and_flush(_guest: ComponentGuest, stream: OutputStream, data:
 @TABLE.add(_STREAMS, "[method]output-stream.blocking-write-zeroes-and-flush", waits=True)
 def blocking_write_zeroes(guest: ComponentGuest, stream: OutputStream, size: int) -> Suspend | None:
     """Write zeroes, and wait for room when there is none."""
-    return blocking_write_and_flush(guest, stream, bytes(min(size, CHUNK_BYTES + 1)))
+    result: Suspend | None = blocking_write_and_flush(guest, stream, bytes(min(size, CHUNK_BYTES + 1)))
+    return result
 
 
 @TABLE.add(_STREAMS, "[method]output-stream.flush")

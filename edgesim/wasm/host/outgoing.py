@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.wasm.component import Err, HostTable, Var
+from edgesim.wasm.component import Err, Var
 from edgesim.wasm.host.http import OutgoingBody
+from edgesim.wasm.linking import HostTable
 
 if TYPE_CHECKING:
     from edgesim.wasm.component import ComponentGuest

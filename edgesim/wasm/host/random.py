@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from edgesim.errors import GuestTrapError
-from edgesim.wasm.component import HostTable
+from edgesim.wasm.linking import HostTable
 
 if TYPE_CHECKING:
     from edgesim.wasm.component import ComponentGuest

@@ -1,0 +1,2 @@
+;; Ends well, without a word.
+(module (memory (export "memory") 1) (func (export "_start")))

@@ -1,0 +1,21 @@
+;; Sends a head and then zeroes for ever.
+(module
+  (import "env" "memory" (memory 1))
+  (import "wasi:http/types@0.2.0" "[constructor]fields" (func $new-fields (result i32)))
+  (import "wasi:http/types@0.2.0" "[constructor]outgoing-response" (func $new-response (param i32) (result i32)))
+  (import "wasi:http/types@0.2.0" "[method]outgoing-response.body" (func $body (param i32 i32)))
+  (import "wasi:http/types@0.2.0" "[method]outgoing-body.write" (func $body-write (param i32 i32)))
+  (import "wasi:http/types@0.2.0" "[static]response-outparam.set" (func $set (param i32 i32 i32 i32 i64 i32 i32 i32 i32)))
+  (import "wasi:io/streams@0.2.0" "[method]output-stream.blocking-write-and-flush" (func $write (param i32 i32 i32 i32)))
+  (func (export "wasi:http/incoming-handler@0.2.0#handle") (param $request i32) (param $out i32)
+    (local $response i32) (local $body i32) (local $stream i32)
+    (local.set $response (call $new-response (call $new-fields)))
+    (call $body (local.get $response) (i32.const 0))
+    (local.set $body (i32.load (i32.const 4)))
+    (call $set (local.get $out) (i32.const 0) (local.get $response) (i32.const 0) (i64.const 0)
+      (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+    (call $body-write (local.get $body) (i32.const 0))
+    (local.set $stream (i32.load (i32.const 4)))
+    (loop $more
+      (call $write (local.get $stream) (i32.const 1024) (i32.const 4096) (i32.const 0))
+      (br_if $more (i32.eqz (i32.load8_u (i32.const 0)))))))
