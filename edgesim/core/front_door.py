@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from edgesim.core.replay import ReplayBody
 from edgesim.core.request import CLIENT_GONE, Response
 from edgesim.core.router import RetryBudget, Router
-from edgesim.errors import DeadlineExceededError, PopUnreachableError
+from edgesim.errors import DeadlineExceededError, GuestError, OriginError, PopUnreachableError, RequestError
 from edgesim.model.events import RequestRouted
 from edgesim.model.ids import NO_POP
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgesim.core.request import Request
     from edgesim.core.world import World
     from edgesim.model.geo import Place
-    from edgesim.model.ids import PopId
+    from edgesim.model.ids import Outcome, PopId
     from edgesim.model.topology import RetrySpec
 
 Reason = Literal["first", "skipped", "failover", "none"]
@@ -68,7 +68,11 @@ async def front_door(w: World, door: Door, request: Request) -> Response:
     response = CLIENT_GONE
     try:
         response = await _forward(w, door, request)
-        await w.reply(request, response)
+        try:
+            await w.reply(request, response)
+        except BaseException as error:
+            response.outcome = _broken(error)
+            raise
     finally:
         budget.active -= 1
         if not isinstance(response.body, bytes):
@@ -89,16 +93,26 @@ async def front_door(w: World, door: Door, request: Request) -> Response:
     return response
 
 
+def _broken(error: BaseException) -> Outcome:
+    """What became of a request whose answer broke off on its way to the client."""
+    if isinstance(error, PopUnreachableError):
+        return "unreachable"
+    if isinstance(error, OriginError):
+        return "origin_error"
+    return "guest_error" if isinstance(error, GuestError) else "client_gone"
+
+
 async def _forward(w: World, door: Door, request: Request) -> Response:
     """Try PoPs until one answers."""
     replay = None
     if request.body is not None:
         request.body = replay = ReplayBody(request.body)
     budget = door.budget
+    last: Response | None = None
     while True:
         pop = _choose(w, door, request)
         if pop is None:
-            return Response(503, "no_pop", error="destination_unavailable", detail="no PoP is left to try")
+            return last or Response(503, "no_pop", error="destination_unavailable", detail="no PoP is left to try")
         request.tries += 1
         retrying = bool(request.failed)
         budget.retrying += retrying
@@ -107,11 +121,15 @@ async def _forward(w: World, door: Door, request: Request) -> Response:
         except PopUnreachableError as error:
             door.health.fail(pop, w.now())
             request.failed.append(pop)
+            detail = f"{error.code}: {error.message}"
+            last = Response(error.status, "unreachable", error=error.proxy_error, detail=detail)
             if not budget.allows(request.tries, retrying) or (replay is not None and not replay.rewind()):
-                detail = f"{error.code}: {error.message}"
-                return Response(error.status, "unreachable", error=error.proxy_error, detail=detail)
+                return last
         except DeadlineExceededError as error:
             return Response(error.status, "deadline", pop, error=error.proxy_error, detail=error.message)
+        except RequestError as error:  # the client's own body, on its way to the PoP
+            detail = f"{error.code}: {error.message}"
+            return Response(error.status, "bad_request", error=error.proxy_error, detail=detail)
         else:
             await _way_back(w, response, down_s)
             return response
@@ -159,4 +177,5 @@ def reason(door: Door, request: Request, pop: PopId) -> Reason:
         return "none"
     if request.failed:
         return "failover"
-    return "first" if door.router.ranking(request.place)[0] == pop else "skipped"
+    # A pinned request had no other choice, so nothing better was left out.
+    return "first" if request.pinned or door.router.ranking(request.place)[0] == pop else "skipped"

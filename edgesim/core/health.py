@@ -44,8 +44,8 @@ class HealthTable:
         entry = self._entries.get(pop)
         if entry is None:
             return
-        # A beat that has overtaken nothing: it may have been sent before the failure, which the next request finds out.
-        entry.beat_s = max(entry.beat_s, now_s)
+        # It may have been sent before a failure, which the next request finds out. It also ends a grace after `resume`.
+        entry.beat_s = now_s
         entry.state = "up" if state == "ready" else state
         if now_s > entry.failed_s:
             entry.failed_s = _NEVER

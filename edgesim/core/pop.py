@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgesim.core.desired import DesiredDocument
     from edgesim.core.waiter import Waiter
     from edgesim.errors import EdgesimError
+    from edgesim.model.events import PopReported
     from edgesim.model.ids import AppName, Digest
     from edgesim.model.topology import PopSpec
     from edgesim.model.worker import Component, Release
@@ -57,10 +58,12 @@ class Worker:
 class Serving:
     """A release on a PoP, with its workers by component id."""
 
-    __slots__ = ("_by_path", "release", "workers")
+    __slots__ = ("_by_path", "pending", "release", "workers")
 
     def __init__(self, release: Release, disk: set[Digest]) -> None:
         self.release = release
+        self.pending = release.prefetch
+        """Whether its workers have still to be started before it counts as ready."""
         self._by_path: dict[str, Worker | None] = {}
         self.workers = {
             c.id: Worker(release, c, Stage.DISK if c.digest in disk else Stage.ABSENT) for c in release.components
@@ -91,6 +94,7 @@ class Pop:
         "incarnation",
         "memory_bytes",
         "pool",
+        "reported",
         "retired",
         "spec",
     )
@@ -106,6 +110,8 @@ class Pop:
         """What requests are served from now."""
         self.document: DesiredDocument | None = None
         """The newest desired document that this life has seen."""
+        self.reported: PopReported | None = None
+        """The last report of this life."""
         self.disk: set[Digest] = set()
         """Components this PoP has fetched; survives a kill."""
         self.memory_bytes = 0
@@ -127,6 +133,7 @@ class Pop:
         self.retired = []
         self.memory_bytes = 0
         self.document = None
+        self.reported = None
 
     def restart(self) -> None:
         """Begin a new life with what is on disk."""

@@ -38,6 +38,7 @@ class QueueTimeoutError(OverloadedError):
 async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
     """Serve one request at `pop`. Foreseen failures are responses; only a kill or a cancelled client raises."""
     began_s = w.now()
+    life = pop.incarnation
     request.queue_s = request.start_s = 0.0
     response = CLIENT_GONE
     try:
@@ -48,7 +49,7 @@ async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
         response = failure(error, pop)
         response.timings.queue_s, response.timings.start_s = request.queue_s, request.start_s
     finally:
-        if pop.alive:
+        if pop.incarnation == life:
             timings = response.timings
             w.publish(
                 RequestServed(
@@ -229,9 +230,11 @@ def _make_room(w: World, pop: Pop, newcomer: Worker) -> None:
     """Unload the least recently used idle workers until the newcomer fits. Raises StartError when it cannot."""
     need = newcomer.loaded_bytes
     idle = sorted((x for x in pop.loaded() if x.users == 0), key=lambda x: x.used_s)
-    while pop.memory_bytes + need > pop.spec.memory_bytes and idle:
+    # Asked first: what never fits must not cost its neighbours their memory, again with each of its requests.
+    fits = pop.memory_bytes - sum(x.loaded_bytes for x in idle) + need <= pop.spec.memory_bytes
+    while fits and pop.memory_bytes + need > pop.spec.memory_bytes:
         unload(w, pop, idle.pop(0))
-    if pop.memory_bytes + need > pop.spec.memory_bytes:
+    if not fits:
         w.unload_worker(pop, newcomer)
         raise StartError(
             f"{newcomer.component.id} needs {need} bytes of memory; {pop.spec.id} has "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from edgesim.core.serve import serve_at_pop
+from edgesim.core.serve import serve_at_pop, unload
 from edgesim.errors import PopUnreachableError
 
 if TYPE_CHECKING:
@@ -69,5 +69,5 @@ class LocalPops:
             visit.killed = True
             visit.task.cancel()
         for worker in target.loaded():
-            self._w.unload_worker(target, worker)
+            unload(self._w, target, worker)
         target.kill()

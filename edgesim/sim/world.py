@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edgesim.core.serve import serve_at_pop
+from edgesim.core.serve import serve_at_pop, unload
 from edgesim.core.waiter import TIMED_OUT, TimedOut, Waiter
 from edgesim.errors import PopUnreachableError
 from edgesim.model.events import HealthReported
@@ -127,5 +127,5 @@ class SimWorld:
         for flow in list(self._visitors[pop]):
             self.kernel.interrupt(flow, PopUnreachableError(f"{pop} broke the connection"))
         for worker in target.loaded():
-            self.unload_worker(target, worker)
+            unload(self, target, worker)
         target.kill()
