@@ -168,12 +168,18 @@ def _check_writable(out: Path) -> None:
 
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("ab"):
-            pass
+        temporary = _temporary(out)
+        temporary.touch()
+        temporary.unlink()
     except OSError as exc:
         raise StorageError(
             f"cannot write the summary: {exc.strerror}", where=str(out), help="name another file with --out"
         ) from exc
+
+
+def _temporary(out: Path) -> Path:
+    """Where the summary is written before it takes the place of an older one."""
+    return out.with_name(f".{out.name}.tmp")
 
 
 def _write(out: Path, document: dict[str, Any]) -> None:
@@ -181,7 +187,7 @@ def _write(out: Path, document: dict[str, Any]) -> None:
 
     from edgesim.errors import StorageError
 
-    temporary = out.with_name(f".{out.name}.tmp")
+    temporary = _temporary(out)
     try:
         temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         temporary.replace(out)

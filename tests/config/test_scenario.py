@@ -13,6 +13,7 @@ from edgesim.config.yaml_source import load_yaml
 from edgesim.errors import ConfigError, UsageError
 from edgesim.scenario.spec import Scenario
 from edgesim.scenario.steps import Deploy, Power
+from edgesim.scenario.thresholds import METRICS
 
 HERE = Path(__file__).parent
 SHIPPED = sorted(resource_path("scenarios").glob("*.yaml"))
@@ -189,3 +190,15 @@ def test_schema_knows_steps_and_hides_planned_words() -> None:
     assert all(f'"{name.title()}Step"' in schema for name in STEPS)
     assert "x-reserved" not in schema
     assert "abortOnFail" not in schema
+
+
+def test_documentation() -> None:
+    """The example of the documentation loads, and its tables name every step and metric."""
+    text = (HERE.parents[1] / "docs" / "scenarios.md").read_text(encoding="utf-8")
+    example = text.partition("```yaml\n")[2].partition("```")[0]
+
+    assert parse(example, HERE).name == "gru-dies"
+    assert all(f"| `{step}` |" in text for step in STEPS)
+    assert {name.rpartition(".")[0] if unit == "s" else name for name, unit in METRICS.items()} <= {
+        part.rpartition(".")[0] if ".p" in part else part for part in text.split("`")
+    }
