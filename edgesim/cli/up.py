@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -121,25 +121,32 @@ def _detach(settings: UpSettings, world: Topology) -> int:
     from edgesim.live.state import create_state_dir, read_run
 
     create_state_dir(settings.state_dir)
-    output = settings.state_dir / "logs" / "up.log"
+    logs = settings.state_dir / "logs"
     argv = [sys.executable, "-P", "-m", "edgesim", "up", "--state", str(settings.state_dir)]
     for name, value in settings.model_dump(mode="json", exclude={"state_dir"}, exclude_none=True).items():
         argv += [f"--{name.replace('_', '-')}", str(value)]
     began = time.monotonic()
-    with output.open("wb") as log:
-        output.chmod(0o600)
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.PIPE, start_new_session=True
-        )
-    assert process.stderr is not None
+    pid = _spawn(argv, logs / "up.log", logs / "up-errors.log")
     while time.monotonic() - began < _DETACH_TIMEOUT_S:
-        if process.poll() is not None:
-            sys.stderr.write(process.stderr.read().decode(errors="replace"))  # it has said what is wrong
-            return process.returncode or 1
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            sys.stderr.write((logs / "up-errors.log").read_text(errors="replace"))  # it has said what is wrong
+            return os.waitstatus_to_exitcode(status) or 1
         record = read_run(settings.state_dir)
-        if record is not None and record.pid == process.pid and record.ready:
+        if record is not None and record.pid == pid and record.ready:
             click.echo("\n".join(ready_lines(record, world, time.monotonic() - began, detached=True)))
             return 0
         time.sleep(_POLL_S)
-    process.send_signal(signal.SIGTERM)
-    raise ProcessError("the edge was not ready in time", where=str(output), help="see the logs beside that file")
+    os.kill(pid, signal.SIGTERM)
+    raise ProcessError("the edge was not ready in time", where=str(logs), help="its logs are in that folder")
+
+
+def _spawn(argv: list[str], output: Path, errors: Path) -> int:
+    """Start a process that outlives this one, in a session of its own, with its output in files. Says its pid."""
+    write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(output), write, 0o600),
+        (os.POSIX_SPAWN_OPEN, 2, str(errors), write, 0o600),
+    ]
+    return os.posix_spawn(argv[0], argv, os.environ, file_actions=actions, setsid=True)

@@ -1,9 +1,6 @@
 """`edgesim curl` against an HTTP server in this process."""
 
-import asyncio
 import json
-import threading
-from contextlib import contextmanager
 
 import pytest
 from aiohttp import web
@@ -12,6 +9,7 @@ from edgesim.cli._answer import Answer, explain
 from edgesim.cli.main import run
 from edgesim.config.catalogue import find_metro
 from edgesim.model.address import decode
+from tests.support.serving import serving
 
 ROUTE = {
     "client": {"address": "240.0.64.1", "city": "Tokyo", "country": "JP", "access": "fttp"},
@@ -22,38 +20,6 @@ ROUTE = {
     "failed": [],
 }
 TIMING = 'net;dur=38.4;desc="modelled network", queue;dur=0.5, execute;dur=1.9, cpu;dur=1.7, total;dur=57.2'
-
-
-@contextmanager
-def front_door(handler):
-    """A server on a free port, in a thread with a loop of its own, since the command has one itself."""
-    loop, started, port = asyncio.new_event_loop(), threading.Event(), []
-
-    async def start():
-        app = web.Application(client_max_size=1 << 24)
-        app.router.add_route("*", "/{path:.*}", handler)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port.append(runner.addresses[0][1])
-        started.set()
-        return runner
-
-    def serve():
-        runner = loop.run_until_complete(start())
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
-        loop.close()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    started.wait(10)
-    try:
-        yield port[0]
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
 
 
 @pytest.fixture
@@ -78,7 +44,7 @@ def edge():
             return web.Response(body=b"\xff\x00", headers=headers)
         return web.Response(text="hello\n", headers=headers)
 
-    with front_door(handler) as port:
+    with serving(handler) as port:
         yield port, seen
 
 
@@ -173,7 +139,7 @@ def test_connection_that_breaks(capsys):
         request.transport.abort()
         return response
 
-    with front_door(handler) as port:
+    with serving(handler) as port:
         code = run(["curl", f"hello.localhost:{port}"])
 
     assert code == 3
