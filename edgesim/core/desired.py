@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from edgesim.model.events import PopReported
     from edgesim.model.ids import AppName, HostId, PopId
@@ -185,6 +185,41 @@ def rollout_state(
     return "pending" if host_up else "down"
 
 
+def rollout_progress(
+    *,
+    app: AppName,
+    version: int,
+    deployed: Generation,
+    assignment: Mapping[PopId, HostId],
+    desired: Mapping[PopId, Mapping[AppName, int]],
+    reports: Mapping[PopId, PopReported],
+    hosts_up: Container[HostId],
+) -> Progress:
+    """How far the deployment of `app@version` is, PoP by PoP; arguments as in `rollout_state`."""
+    rows = []
+    for pop, host in assignment.items():
+        report = reports.get(pop)
+        state = rollout_state(
+            app=app,
+            version=version,
+            deployed=deployed,
+            wanted_version=desired[pop].get(app, 0),
+            reported=report,
+            host_up=host in hosts_up,
+        )
+        current = report is not None and Generation(report.epoch, report.gen) >= deployed
+        rows.append(
+            PopProgress(
+                pop=pop,
+                host=host,
+                state=state,
+                why=report.why if report is not None and state == "failed" else "",
+                distribute_s=report.distribute_s if report is not None and current else 0.0,
+            )
+        )
+    return Progress(pops=tuple(rows))
+
+
 def needs_document(wanted: DesiredDocument, reported: PopReported | None) -> bool:
     """Whether the PoP has not yet acknowledged the document that it shall have."""
     return reported is None or Generation(reported.epoch, reported.gen) < wanted.generation
@@ -273,13 +308,3 @@ def health_topic(host: HostId) -> str:
 def presence_topic(process: str) -> str:
     """Retained, QoS 1, also the will: whether the process is there, and its addresses."""
     return f"es1/p/{process}"
-
-
-def hosts_of(assignment: Mapping[PopId, HostId]) -> tuple[HostId, ...]:
-    """The hosts that carry PoPs, in the order of their first PoP."""
-    return tuple(dict.fromkeys(assignment.values()))
-
-
-def pops_of(assignment: Mapping[PopId, HostId], host: HostId) -> tuple[PopId, ...]:
-    """The PoPs of one host, in the assignment's order."""
-    return tuple(pop for pop, carrier in assignment.items() if carrier == host)

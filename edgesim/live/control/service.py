@@ -12,66 +12,50 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.config.messages import APP_PATTERN, ControlPresence, encode
 from edgesim.core.desired import (
     CONTROL_TOPIC,
     HEALTH_FILTER,
+    NO_GENERATION,
     PRESENCE_FILTER,
     REPORTED_FILTER,
-    DesiredDocument,
     Generation,
-    PopProgress,
     Progress,
     contradicts,
-    desired_topic,
-    needs_document,
-    reported_topic,
-    rollout_state,
+    rollout_progress,
 )
-from edgesim.errors import AbiMismatchError, NotFoundError, StorageError, UsageError
+from edgesim.errors import NotFoundError, StorageError, UsageError
 from edgesim.live.acl import CONTROL_LOGIN
 from edgesim.live.blobs import storage_error
 from edgesim.live.bus import Bus, Message, Subscription, new_boot
+from edgesim.live.control.intake import check_app, check_component
 from edgesim.live.control.observed import Observed
 from edgesim.live.control.oci import ImageLayout
+from edgesim.live.control.publisher import RECONCILE_S, Publisher, Sealed, seal_all
 from edgesim.live.control.store import Deployment, Store, StoredRelease
 from edgesim.live.signing import Signer
-from edgesim.model.ids import AppName, Digest, HostId, PopId
-from edgesim.model.worker import Component, Limits, Release, Route
+from edgesim.model.ids import AppName, HostId, PopId
+from edgesim.model.worker import Component, Release, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from pathlib import Path
 
-    from edgesim.config.messages import DeployComponent, DeployRequest
+    from edgesim.config.messages import DeployRequest
     from edgesim.live.blobs import BlobStore
     from edgesim.live.broker import Broker, BrokerEndpoint
+    from edgesim.live.control.intake import Inspect
     from edgesim.model.events import PopReported
     from edgesim.model.topology import Topology
-    from edgesim.model.worker import Abi
 
-RECONCILE_S: Final = 30.0
-_REPUBLISH_S: Final = 2.0
-"""A document that went out less than this ago is still on its way."""
 _BUMP_DELAY_S: Final = 0.2
 """Reports come in bursts: one new generation for all of them."""
 APPS_MAX: Final = 256
 
 _log = logging.getLogger(__name__)
-
-
-class Inspected(Protocol):
-    """What an inspection of a Wasm file must tell."""
-
-    @property
-    def abi(self) -> Abi:
-        """The guest ABI that the file exports."""
-        ...
 
 
 class ControlPlane:
@@ -84,7 +68,7 @@ class ControlPlane:
         topology: Topology,
         assignment: Mapping[PopId, HostId],
         broker: Broker,
-        inspect: Callable[[Path], Awaitable[Inspected]],
+        inspect: Inspect,
         api_url: str = "",
         public_key: Path | None = None,
         clock: Callable[[], float] = time.time,
@@ -107,22 +91,18 @@ class ControlPlane:
         self.observed = Observed(
             self.assignment, topology.routing.health, on_report=self._on_report, on_change=self._notify
         )
-        self.generation = Generation(0, 0)
         self.releases: dict[AppName, dict[int, StoredRelease]] = {}
         self.deployments: dict[tuple[AppName, int], Deployment] = {}
         """The last deployment of each version."""
         self.desired: dict[PopId, dict[AppName, int]] = {}
-        self._directory, self._inspect, self._api_url = directory, inspect, api_url
+        self._directory, self._inspect = directory, inspect
+        self._publisher = Publisher(self.assignment, boot=self.boot, api_url=api_url)
         self._public_key = public_key or directory / "signing.pub"
         self._clock = clock
         self._change = asyncio.Lock()
         self._news = asyncio.Event()
-        self._sealed: dict[PopId, tuple[DesiredDocument, bytes]] = {}
-        self._published_s: dict[PopId, float] = {}
-        self._abandoned: list[str] = []
-        """Retained topics of PoPs that moved or went, to be cleared at each connect."""
         self._bumping = False
-        self._held = Generation(0, 0)
+        self._held = NO_GENERATION
         """The highest generation that a PoP holds and this database does not know."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._store = Store(directory / "control.db")
@@ -150,7 +130,7 @@ class ControlPlane:
             endpoint = await self.broker.start()
             bus = self._make_bus(endpoint)
             self._parts = _Parts(layout=layout, signer=signer, endpoint=endpoint, bus=bus)
-            self._sealed = await asyncio.to_thread(self._seal, self.desired, self.generation)
+            self._publisher.sealed = await asyncio.to_thread(self._seal, self.desired, self.generation)
             self._spawn(bus.run(), "bus")
             self._spawn(self._reconcile(), "reconcile")
             await bus.wait_connected(10)
@@ -162,13 +142,18 @@ class ControlPlane:
         """Say goodbye, disconnect, stop the broker, close the store. Idempotent."""
         parts = self._parts
         if parts is not None and parts.bus.connected:
-            parts.bus.publish(CONTROL_TOPIC, self._presence(up=False), retain=True)
+            parts.bus.publish(CONTROL_TOPIC, self._publisher.presence(up=False), retain=True)
             await parts.bus.flush(1.0)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.broker.stop()
         await self._store.close()
+
+    @property
+    def generation(self) -> Generation:
+        """What PoPs shall have reached."""
+        return self._publisher.generation
 
     @property
     def healthy(self) -> bool:
@@ -202,16 +187,13 @@ class ControlPlane:
     async def _load(self) -> None:
         """Take over what the database has, and give PoPs that are new in the topology what the others run."""
         state = await self._store.open(epoch_ms=int(self._clock() * 1000))
-        self.generation = state.generation
+        self._publisher.load(state.generation, state.placements)
         for stored in state.releases:
             self.releases.setdefault(stored.release.app, {})[stored.release.version] = stored
         for deployment in state.deployments:
             self.deployments[deployment.app, deployment.version] = deployment
         latest = {d.app: d.version for d in state.deployments}
         self.desired = {pop: dict(state.desired.get(pop, latest)) for pop in self.assignment}
-        for pop, host in state.placements.items():
-            if self.assignment.get(pop) != host:
-                self._abandoned += [desired_topic(host, pop), reported_topic(host, pop)]
         if self.assignment != state.placements or self.desired != state.desired:
             await self._store.place(self.assignment, self.desired)
 
@@ -225,8 +207,8 @@ class ControlPlane:
                 Subscription(filter=HEALTH_FILTER, handler=self.observed.take_health, qos=0),
                 Subscription(filter=PRESENCE_FILTER, handler=self.observed.take_presence),
             ),
-            will=Message(topic=CONTROL_TOPIC, payload=self._presence(up=False), retain=True),
-            on_up=self._publish_all,
+            will=Message(topic=CONTROL_TOPIC, payload=self._publisher.presence(up=False), retain=True),
+            on_up=lambda: self._publisher.publish_all(self.bus),
             capacity=16 * 1024,
         )
 
@@ -256,7 +238,7 @@ class ControlPlane:
             StorageError: when the disk is full. In each case nothing has been changed.
         """
         name = check_app(app)
-        components = [await self._component(c) for c in request.components]
+        components = [await check_component(c, self.blobs, self._inspect) for c in request.components]
         routes = tuple(Route(pattern=r.pattern, component=r.component) for r in request.routes)
         work = self._commit_release(name, tuple(components), routes, request)
         # A client that hangs up must not leave memory and database apart.
@@ -283,27 +265,6 @@ class ControlPlane:
         if version not in versions:
             raise NotFoundError(f"{app} has no version {version}", help=f"it has {', '.join(map(str, versions))}")
         return versions[version]
-
-    async def _component(self, wanted: DeployComponent) -> Component:
-        """Find out a component's size and ABI. Raises NotFoundError or BundleError."""
-        digest = Digest(wanted.digest)
-        if not await asyncio.to_thread(self.blobs.verify, digest):
-            raise NotFoundError(
-                f"the blob of component {wanted.id!r} is not here: {digest[:12]}…",
-                help=f"upload it first: PUT /v1/blobs/sha256/{digest}",
-            )
-        path = self.blobs.path(digest)
-        inspected = await self._inspect(path)
-        if inspected.abi not in {"wasi-http", "wagi"}:
-            raise AbiMismatchError(f"component {wanted.id!r} has the ABI {inspected.abi!r}, which is not served")
-        return Component(
-            id=wanted.id,
-            digest=digest,
-            size_bytes=path.stat().st_size,
-            abi=inspected.abi,
-            limits=Limits(**wanted.limits.model_dump()),
-            environment=wanted.environment,
-        )
 
     async def _commit_release(
         self, app: AppName, components: tuple[Component, ...], routes: tuple[Route, ...], request: DeployRequest
@@ -359,74 +320,38 @@ class ControlPlane:
 
     def _seal(
         self, desired: Mapping[PopId, Mapping[AppName, int]], generation: Generation, new: Release | None = None
-    ) -> dict[PopId, tuple[DesiredDocument, bytes]]:
-        """Every PoP's signed document. Runs in a thread: thousands of signatures would stall the loop."""
-        signer, now_s = self._started().signer, self._clock()
+    ) -> Sealed:
+        """Every PoP's signed document, with a release that is not committed yet."""
 
-        def release(app: AppName, version: int) -> Release:
+        def release_of(app: AppName, version: int) -> Release:
             if new is not None and (new.app, new.version) == (app, version):
                 return new
             return self.releases[app][version].release
 
-        sealed = {}
-        for pop, apps in desired.items():
-            document = DesiredDocument(
-                pop=pop,
-                epoch=generation.epoch,
-                gen=generation.gen,
-                issued_s=now_s,
-                apps=tuple(release(app, version) for app, version in sorted(apps.items())),
-            )
-            sealed[pop] = (document, signer.seal(document))
-        return sealed
+        return seal_all(self._started().signer, desired, generation, release_of, issued_s=self._clock())
 
-    def _adopt(self, generation: Generation, sealed: dict[PopId, tuple[DesiredDocument, bytes]]) -> None:
-        """Make committed documents the ones in force, and publish them."""
-        self.generation, self._sealed = generation, sealed
-        self.bus.publish(CONTROL_TOPIC, self._presence(up=True), retain=True)
-        for pop in sealed:
-            self._publish(pop)
+    def _adopt(self, generation: Generation, sealed: Sealed) -> None:
+        self._publisher.adopt(self.bus, generation, sealed)
         self._notify()
 
-    # -- publishing ---------------------------------------------------------------------------------------------------
-
-    def _publish_all(self) -> None:
-        """At each connect: everything that is retained, since the broker may have lost all of it."""
-        self.bus.publish(CONTROL_TOPIC, self._presence(up=True), retain=True)
-        for topic in self._abandoned:
-            self.bus.publish(topic, b"", retain=True)
-        for pop in self._sealed:
-            self._publish(pop)
-
-    def _publish(self, pop: PopId) -> None:
-        self._published_s[pop] = time.monotonic()
-        self.bus.publish(desired_topic(self.assignment[pop], pop), self._sealed[pop][1], retain=True)
-
-    def _presence(self, *, up: bool) -> bytes:
-        epoch, gen = self.generation
-        return encode(ControlPresence(up=up, boot=self.boot, epoch=epoch, gen=gen, api_url=self._api_url))
+    # -- listening ----------------------------------------------------------------------------------------------------
 
     async def _reconcile(self) -> None:
-        """Send again what has not been acknowledged."""
         while True:
             await asyncio.sleep(RECONCILE_S)
-            for pop, (document, _) in self._sealed.items():
-                if needs_document(document, self.observed.reports.get(pop)):
-                    self._publish(pop)
+            self._publisher.reconcile(self.bus, self.observed.reports)
 
     def _on_report(self, report: PopReported) -> None:
-        sealed = self._sealed.get(report.pop)
+        sealed = self._publisher.sealed.get(report.pop)
         if sealed is None:
             return
-        if contradicts(sealed[0], report):
-            self._held = max(self._held, Generation(report.epoch, report.gen))
-            if not self._bumping:
-                self._bumping = True
-                self._spawn(self._bump(), "bump")
+        if not contradicts(sealed[0], report):
+            self._publisher.remind(self.bus, report)
             return
-        sent_ago_s = time.monotonic() - self._published_s.get(report.pop, 0.0)
-        if needs_document(sealed[0], report) and sent_ago_s >= _REPUBLISH_S:
-            self._publish(report.pop)
+        self._held = max(self._held, Generation(report.epoch, report.gen))
+        if not self._bumping:
+            self._bumping = True
+            self._spawn(self._bump(), "bump")
 
     async def _bump(self) -> None:
         """PoPs hold generations that this database does not know (it is an older copy): go beyond them."""
@@ -450,29 +375,15 @@ class ControlPlane:
     def progress(self, app: str, version: int) -> Progress:
         """How far a version's last deployment is, PoP by PoP. Raises NotFoundError."""
         name = self.release(app, version).release.app
-        deployed = self.deployments[name, version].generation
-        rows = []
-        for pop, host in self.assignment.items():
-            report = self.observed.reports.get(pop)
-            state = rollout_state(
-                app=name,
-                version=version,
-                deployed=deployed,
-                wanted_version=self.desired[pop].get(name, 0),
-                reported=report,
-                host_up=self.observed.connected(host),
-            )
-            current = report is not None and Generation(report.epoch, report.gen) >= deployed
-            rows.append(
-                PopProgress(
-                    pop=pop,
-                    host=host,
-                    state=state,
-                    why=report.why if report is not None and state == "failed" else "",
-                    distribute_s=report.distribute_s if report is not None and current else 0.0,
-                )
-            )
-        return Progress(pops=tuple(rows))
+        return rollout_progress(
+            app=name,
+            version=version,
+            deployed=self.deployments[name, version].generation,
+            assignment=self.assignment,
+            desired=self.desired,
+            reports=self.observed.reports,
+            hosts_up={host for host in self.assignment.values() if self.observed.connected(host)},
+        )
 
     async def wait(self, app: str, version: int, timeout_s: float) -> Progress:
         """The rollout when it is done, or as it stands after `timeout_s`. Raises NotFoundError."""
@@ -504,16 +415,3 @@ class _Parts:
     signer: Signer
     endpoint: BrokerEndpoint
     bus: Bus
-
-
-_APP: Final = re.compile(APP_PATTERN)
-
-
-def check_app(app: str) -> AppName:
-    """The name, if it can be an app's. Raises UsageError."""
-    if not _APP.fullmatch(app):
-        raise UsageError(
-            f"{app[:64]!r} cannot be an app's name",
-            help="a DNS label of at most 40 characters: lowercase letters, digits and hyphens, since it becomes a host name",
-        )
-    return AppName(app)

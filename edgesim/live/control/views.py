@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import NotFoundError
-from edgesim.live.control.service import RECONCILE_S
+from edgesim.live.control.publisher import RECONCILE_S
 from edgesim.model.ids import HostId, PopId
 
 if TYPE_CHECKING:

@@ -122,7 +122,7 @@ async def test_new_pop_and_moved_pop(tmp_path):
         )
         task = asyncio.create_task(watch.run())
         await watch.wait_connected(5)
-        control._publish_all()
+        control._publisher.publish_all(control.bus)
         async with listening_host(control, "host2") as two, listening_host(control, "host1"):
             progress = await control.wait("hello", 1, 5)
 
@@ -211,13 +211,13 @@ async def test_forged_and_replayed_documents_are_refused(tmp_path):
         pop = one.pops[0]
         await control.deploy("hello", request(control.blobs.put(wasm("a"))))
         await control.wait("hello", 1, 5)
-        old = control._sealed[pop][1]
+        old = control._publisher.sealed[pop][1]
         await control.deploy("hello", request(control.blobs.put(wasm("b"))))
         await control.wait("hello", 2, 5)
         topic = desired_topic(one.host, pop)
         forged = json.loads(old)
         forged["payload"] = forged["payload"].replace('"gen":1', '"gen":9')
-        for payload in (old, json.dumps(forged).encode(), b"\xff", control._sealed[one.pops[1]][1]):
+        for payload in (old, json.dumps(forged).encode(), b"\xff", control._publisher.sealed[one.pops[1]][1]):
             control.bus.publish(topic, payload, retain=False)
         await control.bus.flush()
         async with asyncio.timeout(5):

@@ -1,0 +1,71 @@
+"""What is looked at before anything is stored: the app's name, and each component's file."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from edgesim.config.messages import APP_PATTERN
+from edgesim.errors import AbiMismatchError, NotFoundError, UsageError
+from edgesim.model.ids import AppName, Digest
+from edgesim.model.worker import Component, Limits
+
+if TYPE_CHECKING:
+    from edgesim.config.messages import DeployComponent
+    from edgesim.live.blobs import BlobStore
+    from edgesim.model.worker import Abi
+
+
+class Inspected(Protocol):
+    """What an inspection of a Wasm file must tell."""
+
+    @property
+    def abi(self) -> Abi:
+        """The guest ABI that the file exports."""
+        ...
+
+
+Inspect = Callable[[Path], Awaitable[Inspected]]
+"""Finds out what a file is; raises BundleError for what cannot be served (`wasm.runtime.Runtime.inspect`)."""
+
+_APP: Final = re.compile(APP_PATTERN)
+
+
+def check_app(app: str) -> AppName:
+    """The name, if it can be an app's. Raises UsageError."""
+    if not _APP.fullmatch(app):
+        raise UsageError(
+            f"{app[:64]!r} cannot be an app's name",
+            help="a DNS label of at most 40 characters: lowercase letters, digits and hyphens, since it becomes a host name",
+        )
+    return AppName(app)
+
+
+async def check_component(wanted: DeployComponent, blobs: BlobStore, inspect: Inspect) -> Component:
+    """A component with its size and ABI, found out from its blob.
+
+    Raises:
+        NotFoundError: when the blob has not been uploaded.
+        BundleError: when it is no Wasm file that can be served.
+    """
+    digest = Digest(wanted.digest)
+    if not await asyncio.to_thread(blobs.verify, digest):
+        raise NotFoundError(
+            f"the blob of component {wanted.id!r} is not here: {digest[:12]}…",
+            help=f"upload it first: PUT /v1/blobs/sha256/{digest}",
+        )
+    path = blobs.path(digest)
+    inspected = await inspect(path)
+    if inspected.abi not in {"wasi-http", "wagi"}:
+        raise AbiMismatchError(f"component {wanted.id!r} has the ABI {inspected.abi!r}, which is not served")
+    return Component(
+        id=wanted.id,
+        digest=digest,
+        size_bytes=path.stat().st_size,
+        abi=inspected.abi,
+        limits=Limits(**wanted.limits.model_dump()),
+        environment=wanted.environment,
+    )
