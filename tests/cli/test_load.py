@@ -1,0 +1,105 @@
+"""`edgesim load`: validate, what a run prints, and refusals before a run begins."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgesim.cli._load_screen import PlainScreen, report
+from edgesim.cli.load import json_names
+from edgesim.cli.main import run
+from edgesim.live.load.run import Progress
+from edgesim.live.load.summary import summarise
+from edgesim.scenario.timeline import Mark
+from tests.live.load.scenarios import BASE
+from tests.live.load.test_summary import results
+
+
+def test_validate_says_what_would_happen(capsys: pytest.CaptureFixture[str]) -> None:
+    """Requests, time and places of a scenario that ships."""
+    assert run(["load", "validate", "smoke"]) == 0
+    assert "smoke sends about 200 requests in 10 s from 6 metros" in capsys.readouterr().out
+
+
+def test_validate_lists_every_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, each mistake with its place and a caret."""
+    bad = Path(__file__).parents[1] / "config" / "bad_scenario.yaml"
+
+    code = run(["load", "validate", str(bad)])
+
+    err = capsys.readouterr().err
+    assert code == 2
+    assert "bad_scenario.yaml:8:31\n" in err
+    assert "did you mean 'arrivalRate'?" in err
+    assert "27 problems" in err
+
+
+def test_json_of_validate(capsys: pytest.CaptureFixture[str]) -> None:
+    """One document on stdout."""
+    assert run(["load", "validate", "smoke", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schema"] == "edgesim.scenario.v1"
+
+
+def test_without_an_edge_nothing_is_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 3, and no summary is left behind."""
+    code = run(["load", "run", "smoke", "--state", str(tmp_path), "--out", str(tmp_path / "out.json")])
+
+    assert code == 3
+    assert "edgesim up" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_summary_that_cannot_be_written_is_found_out_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the run, not after it."""
+    (tmp_path / "file").touch()
+
+    code = run(["load", "run", "smoke", "--out", str(tmp_path / "file" / "out.json")])
+
+    assert code == 1
+    assert "name another file with --out" in capsys.readouterr().err
+
+
+def test_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    """Tables, incidents with failures, verdicts, and what is left to do."""
+    report(summarise(BASE, results(failed=2, marks=1)))
+
+    out, err = capsys.readouterr()
+    assert any(line.split()[:4] == ["all", "recorded", "10", "2"] for line in out.splitlines())
+    assert "kill pop gru1 at 0.2 s, not ended" in out
+    assert "before     10 requests, 2 failed" in out
+    assert "nrt1:10 (2 failed)" in out
+    assert "failures: 2 broken" in out
+    assert "MISS http.error_rate < 1%: 20.00 %" in out
+    assert "MISS timeline: restart pop gru1: did not end" in out
+    assert out.endswith("inconclusive\n")
+    assert "`edgesim pops restart gru1`" in err
+
+
+def test_progress_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line each five seconds, and one for each event."""
+    with PlainScreen(BASE) as screen:
+        for t_s in (0.0, 0.5, 5.0):
+            screen.progress(
+                Progress(
+                    t_s=t_s, phase=0, sent=7, done=3, failed=1, dropped=2, in_flight=4, p50_s=0.01, p99_s=None,
+                    lag_p99_s=0.001,
+                )
+            )  # fmt: skip
+        screen.mark(Mark(entry=0, edge="end", at_s=0.3, error="E0103: no"))
+
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert "only: 7 sent · 4 open · 1 failed · 2 dropped · p50 10.0 ms · p99 - · lag p99 1.00 ms" in lines[1]
+    assert lines[3].endswith("kill pop gru1 failed: E0103: no")
+
+
+@pytest.mark.parametrize(
+    ("apps", "names"), [({"a": 1}, {"a"}), ([{"app": "a"}, {"name": "b"}], {"a", "b"}), (None, set())]
+)
+def test_apps_of_a_status(apps: object, names: set[str]) -> None:
+    """By name, or as a list."""
+    assert json_names(apps) == names
