@@ -6,6 +6,7 @@ wants to know whether a document is genuine or newer decides before (`live/signi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from edgesim.core.desired import AlreadyThere, Apply, Stale, decide
@@ -37,15 +38,22 @@ async def apply_desired(w: World, pop: Pop, document: DesiredDocument, distribut
     Returns:
         What was decided, after it has been carried out or another document has replaced it.
     """
-    decision = decide(pop.document, document)
+    decision = decide(_in_force(pop), document)
     if isinstance(decision, Stale):
         return decision
     if isinstance(decision, AlreadyThere):
-        _report(w, pop, document, "ready", distribute_s=0.0)
+        if pop.reported is not None:
+            w.publish(pop.reported)  # again as it is: its start may be under way, or have failed
         return decision
     pop.document = document
     await _carry_out(w, pop, document, decision, distribute_s)
     return decision
+
+
+def _in_force(pop: Pop) -> DesiredDocument | None:
+    """The newest document, with the releases that really serve: a start may have failed, or be under way still."""
+    document = pop.document
+    return document and replace(document, apps=tuple(serving.release for serving in pop.apps.values()))
 
 
 async def _carry_out(w: World, pop: Pop, document: DesiredDocument, todo: Apply, distribute_s: float) -> None:
@@ -60,21 +68,27 @@ async def _carry_out(w: World, pop: Pop, document: DesiredDocument, todo: Apply,
     failures: list[str] = []
     for serving in waiting:
         failed = await _prefetch(w, pop, serving, distribute_s)
-        if pop.incarnation != life or pop.document is not document:
+        if pop.incarnation != life:
+            _forget(w, pop, serving)
+            return
+        if pop.document is not document:
             _discard(w, pop, serving)
-        elif failed is None:
+            return
+        if failed is None:
+            serving.pending = False
             _activate(w, pop, serving)
         else:
             _give_up(w, pop, serving)
             failures.append(f"{serving.release.app}@{serving.release.version}: {failed.message}")
-    if pop.incarnation == life and pop.document is document:
-        state: Literal["ready", "failed"] = "failed" if failures else "ready"
-        _report(w, pop, document, state, distribute_s=distribute_s, why="; ".join(failures))
+    state: Literal["ready", "failed"] = "failed" if failures else "ready"
+    _report(w, pop, document, state, distribute_s=distribute_s, why="; ".join(failures))
 
 
 def _begin(w: World, pop: Pop, todo: Apply) -> list[Serving]:
     """Serve what may be served at once; the releases that are to be started first."""
-    waiting: list[Serving] = []
+    # What an earlier document put in force before it was started is this one's business now.
+    replaced = {release.app for release in todo.start}
+    waiting = [s for app, s in pop.apps.items() if s.pending and app not in replaced]
     for release in todo.start:
         serving = Serving(release, pop.disk)
         if release.prefetch:
@@ -135,8 +149,17 @@ def _retire(w: World, pop: Pop, serving: Serving | None) -> None:
     """Let a replaced release go as soon as its last request is through."""
     if serving is not None:
         for worker in serving.workers.values():
-            pop.retired.append(worker)
+            if worker not in pop.retired:
+                pop.retired.append(worker)
             drop_if_idle(w, pop, worker)
+
+
+def _forget(w: World, pop: Pop, serving: Serving) -> None:
+    """Let a release of an earlier life go: the kill has reset the PoP's accounts, only the world holds its modules."""
+    for worker in serving.workers.values():
+        if worker.stage is Stage.LOADED:
+            worker.stage = Stage.DISK
+            w.unload_worker(pop, worker)
 
 
 def _discard(w: World, pop: Pop, serving: Serving) -> None:
@@ -163,14 +186,13 @@ def _report(
     why: str = "",
 ) -> None:
     apps: dict[AppName, int] = {app: serving.release.version for app, serving in pop.apps.items()}
-    w.publish(
-        PopReported(
-            pop=pop.spec.id,
-            epoch=document.epoch,
-            gen=document.gen,
-            state=state,
-            apps=apps,
-            why=why,
-            distribute_s=distribute_s,
-        )
+    pop.reported = PopReported(
+        pop=pop.spec.id,
+        epoch=document.epoch,
+        gen=document.gen,
+        state=state,
+        apps=apps,
+        why=why,
+        distribute_s=distribute_s,
     )
+    w.publish(pop.reported)
