@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 
@@ -50,11 +50,25 @@ def note(text: str, **style: Any) -> None:
     click.echo(click.style(text, **style) if style else text, err=True, color=use_color(sys.stderr))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
-    """Print rows under their headings on stdout; the columns in `right` are aligned right (numbers)."""
-    table = make_table(columns, right=right)
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = (), flexible: str = ""
+) -> None:
+    """Print rows under their headings on stdout.
+
+    Args:
+        columns: the headings.
+        rows: cells as rich markup.
+        right: columns that are aligned right (numbers).
+        flexible: the column that is broken into lines where the terminal is narrow; the others are never.
+    """
+    table = make_table(columns, right=right, flexible=flexible)
     for row in rows:
         table.add_row(*row)
+    show_table(table)
+
+
+def show_table(table: Table) -> None:
+    """Print a rich table on stdout; without trailing blanks when it is piped."""
     out = console()
     if sys.stdout.isatty():
         out.print(table)
@@ -64,16 +78,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
-def make_table(columns: Sequence[str], *, right: Iterable[str] = (), title: str | None = None) -> Table:
+def make_table(columns: Sequence[str], *, right: Iterable[str] = (), flexible: str = "") -> Table:
     """An empty rich table in the style of all our tables."""
     from rich.table import Table
 
-    table = Table(
-        box=None, padding=(0, 2, 0, 0), header_style="bold", title=title, title_justify="left", pad_edge=False
-    )
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     numbers = set(right)
     for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", no_wrap=True)
+        justify: Literal["left", "right"] = "right" if column in numbers else "left"
+        table.add_column(column, justify=justify, no_wrap=column != flexible, overflow="fold")
     return table
 
 

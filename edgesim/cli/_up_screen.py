@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from edgesim import __version__
-from edgesim.cli._output import make_table, use_color
-from edgesim.cli._pops import FIGURES, apps_cell, figure_cells, state_cell
+from edgesim.cli._output import use_color
+from edgesim.cli._pops import PopsTable
 from edgesim.errors import EdgesimError
 
 if TYPE_CHECKING:
@@ -129,8 +129,10 @@ class LiveScreen(PlainScreen):
                 except EdgesimError as exc:
                     rows, note = [], exc.message
                 if self._live is not None:
-                    room = max(3, screen.height - 3)
-                    self._live.update(pops_table(rows, self._world, current(), room=room, note=note), refresh=True)
+                    table = pops_table(
+                        rows, self._world, current(), width=screen.width, room=max(3, screen.height - 3), note=note
+                    )
+                    self._live.update(table, refresh=True)
                 await asyncio.sleep(_REFRESH_S)
 
     def _end_live(self) -> None:
@@ -139,21 +141,23 @@ class LiveScreen(PlainScreen):
             self._live = None
 
 
-def pops_table(rows: list[dict[str, Any]], world: Topology, record: RunRecord, *, room: int, note: str) -> Table:
-    """All PoPs with what they do; at most `room` rows, the busiest first when there are more."""
-    table = make_table(("PoP", "city", "host", "state", "apps", *FIGURES), right=FIGURES)
+def pops_table(
+    rows: list[dict[str, Any]], world: Topology, record: RunRecord, *, width: int, room: int, note: str
+) -> Table:
+    """All PoPs with what they do; at most `room` rows, the busiest when there are more."""
+    pops = PopsTable(width)
     hosts = {pop: child for child in record.children for pop in child.pops}
     figures = {str(row.get("pop")): row for row in rows}
     busiest = sorted(world.pops, key=lambda p: -(figures.get(p.id, {}).get("requests") or 0))
     shown = {p.id for p in busiest[:room]}
     for spec in world.pops:
         if spec.id in shown:
-            row, host = figures.get(spec.id, {}), hosts.get(spec.id)
-            state = state_cell(str(row.get("state") or (host.state if host else "")))
-            cells = (spec.id, spec.city, host.name if host else "", state, apps_cell(row.get("apps")))
-            table.add_row(*cells, *figure_cells(row))
+            host = hosts.get(spec.id)
+            known = {"host": host.name, "state": host.state} if host else {}
+            place = {"pop": spec.id, "city": spec.city, "region": spec.region}
+            pops.add({**known, **place, **figures.get(spec.id, {})})
     if len(shown) < len(world.pops):
-        table.add_row("", f"and {len(world.pops) - len(shown)} more: edgesim pops list")
+        pops.table.add_row("…", f"and {len(world.pops) - len(shown)} more: edgesim pops list")
     if note:
-        table.add_row("", note)
-    return table
+        pops.table.add_row("!", note)
+    return pops.table

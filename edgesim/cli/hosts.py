@@ -32,6 +32,7 @@ def list_(state: Path | None, as_json: bool) -> None:
         ("host", "state", "pid", "restarts", "PoPs"),
         ((h.name, h.state, str(h.pid or "-"), str(h.restarts), " ".join(h.pops)) for h in hosts),
         right=("pid", "restarts"),
+        flexible="PoPs",
     )
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 
 from edgesim.cli._options import api_client, endpoint_options, json_option, run_async
-from edgesim.cli._output import console, count, echo_json, ms, print_table
-from edgesim.cli._pops import FIGURES, apps_cell, figure_cells, state_cell
+from edgesim.cli._output import console, count, echo_json, ms, print_table, show_table
+from edgesim.cli._pops import PopsTable, apps_cell, state_cell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,17 +35,10 @@ def list_(state: Path | None, endpoint: str | None, token: str | None, as_json: 
     if as_json:
         echo_json("pops.v1", {"pops": rows})
         return
-    print_table(
-        ("PoP", "city", "region", "host", "state", "apps", *FIGURES),
-        (
-            (
-                str(row.get("pop", "")), str(row.get("city", "")), str(row.get("region", "")), str(row.get("host", "")),
-                state_cell(str(row.get("state", ""))), apps_cell(row.get("apps")), *figure_cells(row),
-            )
-            for row in rows
-        ),
-        right=FIGURES,
-    )  # fmt: skip
+    table = PopsTable(console().width)
+    for row in rows:
+        table.add(row)
+    show_table(table.table)
 
 
 @command.command()

@@ -54,6 +54,7 @@ def command(state: Path | None, as_json: bool) -> None:
             for c in record.children
         ),
         right=("pid", "restarts", "PoPs"),
+        flexible="where",
     )
     if problem:
         note(f"warning: {problem}", fg="yellow")

@@ -183,9 +183,9 @@ def world():
     return load_topology(resource_path("topology.yaml"))
 
 
-def shown(table):
+def shown(table, width=140):
     """The table as lines of text."""
-    screen = Console(width=140)
+    screen = Console(width=width)
     with screen.capture() as capture:
         screen.print(table)
     return capture.get().splitlines()
@@ -194,18 +194,31 @@ def shown(table):
 def test_table_has_every_pop(world):
     """One row each with its host, and figures where there are some."""
     rows = [{"pop": "nrt1", "state": "ready", "apps": {"hello": 2}, "requests": 7, "duration": {"p50_s": 0.002}}]
-    lines = shown(pops_table(rows, world, record(world), room=50, note=""))
+    lines = shown(pops_table(rows, world, record(world), width=140, room=50, note=""))
 
     assert len(lines) == 1 + len(world.pops)
     assert next(x for x in lines if x.startswith("nrt1")).split() == (
-        ["nrt1", "Tokyo", "host2", "ready", "hello@2", "7", "2.00", "ms", "-", "-", "-"]
+        ["nrt1", "Tokyo", "apac", "host2", "ready", "hello@2", "7", "2.00", "ms", "-", "-", "-"]
     )
+
+
+def test_table_in_a_narrow_terminal(world):
+    """In 80 columns no number and no id is cut; columns that can be had elsewhere give way."""
+    row = {"pop": "nrt1", "state": "starting", "requests": 1_234_567, "duration": {"p50_s": 0.123, "p99_s": 9.876}}
+    row |= {"apps": {"a-rather-long-name": 12, "another": 1}, "cold": 99_999, "queued": 128}
+    lines = shown(pops_table([row], world, record(world), width=80, room=50, note=""), 80)
+    line = next(x for x in lines if x.startswith("nrt1"))
+
+    assert lines[0].split() == ["PoP", "state", "apps", "requests", "p50", "p99", "cold", "starts", "queue"]
+    assert line.split()[-7:] == ["1,234,567", "123", "ms", "9876", "ms", "99,999", "128"]
+    assert "starting  a-rather" in line
+    assert max(map(len, lines)) <= 80
 
 
 def test_table_that_does_not_fit(world):
     """The busiest PoPs stay, in the order of the world, and the rest is counted."""
     rows = [{"pop": "syd1", "requests": 9}, {"pop": "iad1", "requests": 5}]
-    lines = shown(pops_table(rows, world, record(world), room=3, note="the control plane is away"))
+    lines = shown(pops_table(rows, world, record(world), width=140, room=3, note="the control plane is away"))
 
     assert [line.split()[0] for line in lines[1:4] if line.split()[0] in {"iad1", "syd1"}] == ["iad1", "syd1"]
     assert f"and {len(world.pops) - 3} more" in lines[4]
