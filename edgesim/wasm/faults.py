@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import wasmtime
 
-from edgesim.errors import EdgesimError, GuestMemoryError, GuestTrapError
+from edgesim.errors import EdgesimError, GuestMemoryError, GuestTrapError, OverloadedError
+from edgesim.wasm.engine import MAX_GUESTS
 
 if TYPE_CHECKING:
     from edgesim.model.worker import Limits
@@ -21,6 +22,7 @@ _OUT_OF_MEMORY: Final = re.compile(
 _MEMORY_AT_START: Final = re.compile(
     r"memory minimum size|exceeds memory limits?|resource limit exceeded: memor", re.IGNORECASE
 )
+_POOL_IS_FULL: Final = re.compile(r"maximum concurrent .*limit of \d+")
 _WASM_TRAP: Final = re.compile(r"wasm trap: ([^\n]+)")
 
 
@@ -33,6 +35,11 @@ def as_guest_error(exc: Exception, guest: Guest, limits: Limits) -> Exception:
     text = str(exc)
     if not isinstance(exc, (wasmtime.Trap, wasmtime.WasmtimeError)):
         return exc
+    if _POOL_IS_FULL.search(text):
+        return OverloadedError(
+            f"the PoP host runs {MAX_GUESTS} guests already",
+            help="wait, give its PoPs fewer slots, or start more PoP hosts",
+        )
     if _MEMORY_AT_START.search(text):
         return GuestMemoryError(
             f"the worker's memory does not fit into its limit of {mib:g} MiB at start", help=help_memory

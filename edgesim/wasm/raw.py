@@ -152,5 +152,14 @@ def set_concurrency_support(config: Any, *, enabled: bool) -> None:
     _ffi.wasmtime_config_concurrency_support_set(config.ptr(), enabled)
 
 
+def set_pool(config: Any, sizes: dict[str, int]) -> None:
+    """Use the pooling allocator, with these of its settings."""
+    pool = _ffi.wasmtime_pooling_allocation_config_new()
+    for name, value in sizes.items():
+        getattr(_ffi, f"wasmtime_pooling_allocation_config_{name}_set")(pool, value)
+    _ffi.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
+    _ffi.wasmtime_pooling_allocation_config_delete(pool)
+
+
 __all__ = [name for name in globals() if not name.startswith("_")]
 _ = c_uint8

@@ -109,7 +109,7 @@ class Runtime:
     """See the module. `artifacts` is a directory that the processes of an installation share."""
 
     def __init__(self, artifacts: Path, *, threads: int = 2) -> None:
-        self.engine = make_engine()
+        self.engine = make_engine(pooled=True)
         self.ticker = Ticker(self.engine)
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="wasm-guest")
         """Where guests go on that need more CPU than the event loop gives them."""
