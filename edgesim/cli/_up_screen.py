@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -13,6 +14,7 @@ import click
 from edgesim import __version__
 from edgesim.cli._output import use_color
 from edgesim.cli._pops import PopsTable
+from edgesim.config.resources import resource_path
 from edgesim.errors import EdgesimError
 
 if TYPE_CHECKING:
@@ -39,10 +41,17 @@ def ready_lines(record: RunRecord, world: Topology, took_s: float, *, detached: 
     port = record.ports.front_door
     hosts = "one process" if record.processes == 1 else f"{sum(c.role == 'pop-host' for c in record.children)} hosts"
     yield f"ready in {took_s:.1f} s: {world.name}, {len(world.pops)} PoPs in {hosts}"
-    yield f"  front door  {record.front_door}  (an app answers at http://<app>.localhost:{port}/)"
+    yield f"  front door  {record.front_door}  (apps: http://<app>.localhost:{port}/)"
     yield f"  API         {record.endpoint}"
-    yield "  next        edgesim deploy  ·  edgesim curl --from Tokyo http://hello.localhost/"
+    yield f"  next        edgesim deploy {_sample()}"
+    yield "              edgesim curl --from Tokyo http://hello.localhost/"
     yield f"  stop        {'edgesim down' if detached else 'Ctrl-C'}"
+
+
+def _sample() -> str:
+    """Where the sample worker is: beside the user in a checkout, else in the installed package."""
+    here = Path("workers/hello")
+    return str(here if here.is_dir() else resource_path("workers/hello"))
 
 
 class PlainScreen:

@@ -124,8 +124,8 @@ class _Regions:
 
 def _summary(rollout: Rollout, *, prefetch: bool, took_s: float) -> str:
     ready, superseded = len(rollout.in_state("ready")), len(rollout.in_state("superseded"))
-    how = "loaded" if prefetch else "known, and fetched with the first request,"
-    text = f"{rollout.name} is {how} on {ready} of {len(rollout.pops)} PoPs"
+    how = "loaded on" if prefetch else "made known (to be fetched by the first request) to"
+    text = f"{rollout.name} {how} {ready} of {len(rollout.pops)} PoPs in {took_s:.1f} s"
     if superseded:
         text += f" ({superseded} run a later version already)"
-    return f"{text}; propagation p95 {ms(rollout.p95_s())} (document {ms(rollout.document_p95_s())}), {took_s:.1f} s in all"
+    return f"{text}; propagation p95 {ms(rollout.p95_s())} (document {ms(rollout.document_p95_s())})"

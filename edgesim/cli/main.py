@@ -54,7 +54,7 @@ class FolderGroup(click.Group):
 def cli(ctx: click.Context, debug: bool) -> None:
     """A whole edge CDN on one machine: deploy Wasm workers to PoPs, route to them, kill things, measure.
 
-    Start with `edgesim up`, then `edgesim deploy` and `edgesim curl http://hello.localhost/`.
+    Start with `edgesim up`, then `edgesim deploy workers/hello` and `edgesim curl hello`.
     """
     ctx.obj = {"debug": debug}
 

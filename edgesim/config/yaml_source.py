@@ -134,7 +134,7 @@ def _read(source: Path | str, shown: str) -> str:
             with source.open("rb") as file:
                 raw = file.read(MAX_BYTES + 1)
         except OSError as exc:
-            hint = "check the path; `edgesim up` without -c uses the world that ships with edgesim"
+            hint = "check the path; `edgesim up` without --topology uses the world that ships with edgesim"
             raise UsageError(f"cannot read {shown}: {exc.strerror or exc}", where=shown, help=hint) from exc
     else:
         raw = source.encode("utf-8", "surrogatepass")

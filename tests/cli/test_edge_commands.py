@@ -291,7 +291,8 @@ def test_deploy(edge, app, capsys):
         "weur   1 of 1 ready  fra1",
         "apac   1 of 1 ready  nrt1",
     ]
-    assert out.startswith("hello@2 is known, and fetched with the first request, on 2 of 2 PoPs; propagation p95 ")
+    assert out.startswith("hello@2 made known (to be fetched by the first request) to 2 of 2 PoPs in ")
+    assert "; propagation p95 " in out
     assert "(document 30.0 ms)" in out
 
 

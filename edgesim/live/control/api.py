@@ -311,7 +311,7 @@ class _Api:
         if presence is None or not presence.up or not presence.data_url:
             raise ControlPlaneError(
                 f"the PoP host {host} of {pop} is not there",
-                help=f"restart it with `edgesim pops restart {host}`, or wait",
+                help=f"restart it with `edgesim hosts restart {host}`, or wait",
             )
         assert self._session is not None
         where = f"{presence.data_url}/-/pops/{pop}/{action}"
