@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
 
-from edgesim.errors import EdgesimError, RequestError
+from edgesim.errors import EdgesimError, GuestOutputError, RequestError
 from edgesim.model.http import HOP_BY_HOP
 
 if TYPE_CHECKING:
@@ -27,16 +27,22 @@ BACKLOG: Final = 4096
 """With 128, a server that stalls for half a second shows its clients a whole second: SYNs are lost and sent again."""
 LINE_BYTES_MAX: Final = 8190
 FIELD_BYTES_MAX: Final = 16 * 1024
+FIELDS_MAX: Final = 128
 KEEPALIVE_S: Final = 75.0
+_NOT_FORWARDED: Final = HOP_BY_HOP | {"expect"}
 
 
 class IncomingBody:
     """A request's body, read from the connection as it is asked for, up to a limit."""
 
-    __slots__ = ("_left", "_limit", "_stream")
+    __slots__ = ("_left", "_limit", "_stream", "_transport")
 
-    def __init__(self, stream: StreamReader, limit_bytes: int) -> None:
+    def __init__(
+        self, stream: StreamReader, limit_bytes: int, expects_continue: asyncio.WriteTransport | None = None
+    ) -> None:
         self._stream = stream
+        self._transport = expects_continue
+        """Set while a client that sent `Expect: 100-continue` waits for leave to send."""
         self._limit = self._left = limit_bytes
 
     async def next(self) -> bytes | None:
@@ -45,6 +51,9 @@ class IncomingBody:
         Raises:
             RequestError: the body is larger than the limit, or broken.
         """
+        if self._transport is not None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110 §10.1.1: this hop's to answer
+            self._transport = None
         try:
             chunk = await self._stream.readany()
         except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as exc:
@@ -74,10 +83,15 @@ def too_large(limit_bytes: int) -> TooLargeError:
 
 def request_headers(request: web.BaseRequest) -> Headers:
     """The end-to-end header fields, names in lowercase. Internal fields (`x-edgesim-…`) are left out."""
+    headers = request.headers
+    dropped = _NOT_FORWARDED
+    if "Connection" in headers:  # RFC 9110 §7.6.1: it names more fields that end here
+        named = ",".join(headers.getall("Connection")).lower().split(",")
+        dropped = dropped.union(name.strip() for name in named)
     return tuple(
         (name, value)
-        for key, value in request.headers.items()
-        if (name := key.lower()) not in HOP_BY_HOP and not name.startswith("x-edgesim-")
+        for key, value in headers.items()
+        if (name := key.lower()) not in dropped and not name.startswith("x-edgesim-")
     )
 
 
@@ -87,7 +101,8 @@ def request_body(request: web.BaseRequest, limit_bytes: int) -> IncomingBody | N
         return None
     if (request.content_length or 0) > limit_bytes:
         raise too_large(limit_bytes)
-    return IncomingBody(request.content, limit_bytes)
+    waits = request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11
+    return IncomingBody(request.content, limit_bytes, request.transport if waits else None)
 
 
 async def send(
@@ -97,21 +112,28 @@ async def send(
 
     Raises:
         EdgesimError: the stream failed midway; the connection has been aborted.
+        GuestOutputError: it ended before the `content-length` that its sender had announced; likewise.
     """
     if isinstance(body, bytes):
         if request.method != "HEAD":
             headers.popall("content-length", None)
         return web.Response(status=status, headers=headers, body=body)
     response = web.StreamResponse(status=status, headers=headers)
-    if "content-length" not in headers and status not in (204, 304):
+    has_body = request.method != "HEAD" and status not in (204, 304)  # RFC 9110 §6.4.1
+    announced = headers.get("content-length")
+    if announced is None and has_body:
         response.enable_chunked_encoding()
     try:
         await response.prepare(request)
-        while (chunk := await body.next()) is not None:
+        sent = 0
+        while has_body and (chunk := await body.next()) is not None:
             await response.write(chunk)
+            sent += len(chunk)
+        if has_body and announced is not None and announced != str(sent):
+            raise GuestOutputError(f"the body has {sent} bytes, content-length says {announced}")  # noqa: TRY301
         await response.write_eof()
-    except (EdgesimError, ConnectionError):
-        abort(request)
+    except BaseException:
+        abort(request)  # whatever it was, the client must not take what it has for the whole
         raise
     finally:
         body.close()
@@ -144,6 +166,13 @@ class _Protocol(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The response for a malformed request or an internal error; never a traceback."""
+        transport = request.transport
+        if transport is None or transport.is_closing() or request.writer.output_size > 0:
+            # The answer has broken off; another one must not be written into its body.
+            if exc is not None and not isinstance(exc, EdgesimError | ConnectionError):
+                self.log_exception("Error in the middle of a response", exc_info=exc)
+            abort(request)
+            raise ConnectionError("the response has broken off") from exc
         if status >= 500:  # a fault of ours: logged, not shown
             self.log_exception("Error handling request", exc_info=exc)
             token, text = "proxy_internal_error", "an internal error; see the log"
@@ -156,15 +185,22 @@ class _Protocol(RequestHandler):
 
 
 class EdgeServer(web.Server):
-    """aiohttp's low-level server with the edge's limits and errors."""
+    """aiohttp's low-level server with the edge's limits and errors.
 
-    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+    A PoP host is behind the front door: it takes a little more, so that what the front door lets through, with the hop's
+    own fields, is never malformed there and mistaken for a dead PoP.
+    """
+
+    def __init__(
+        self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], *, behind_door: bool = False
+    ) -> None:
         super().__init__(
             handler,
             handler_cancellation=True,
             access_log=None,
-            max_line_size=LINE_BYTES_MAX,
-            max_field_size=FIELD_BYTES_MAX,
+            max_line_size=LINE_BYTES_MAX + behind_door * 1024,
+            max_field_size=FIELD_BYTES_MAX + behind_door * 1024,
+            max_headers=FIELDS_MAX + behind_door * 16,
             keepalive_timeout=KEEPALIVE_S,
         )
 
@@ -188,9 +224,10 @@ class Listener:
         *,
         port: int,
         host: str = "127.0.0.1",
+        behind_door: bool = False,
     ) -> Listener:
-        """Listen on `port`, 0 for any free one."""
-        server = EdgeServer(handler)
+        """Listen on `port`, 0 for any free one; `behind_door` for a PoP host's (see EdgeServer)."""
+        server = EdgeServer(handler, behind_door=behind_door)
         sockets = await asyncio.get_running_loop().create_server(server, host, port, backlog=BACKLOG)
         return cls(server, sockets)
 
