@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from edgesim.model.http import Headers
 
-_FOR: Final = re.compile(r'for="?(\[[0-9a-fA-F:.]+\]|[^",;\s]+)', re.IGNORECASE)
-FIELD_MAX: Final = 2048
+_PAIR: Final = re.compile(r"""([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^",;\s]*))""")
+"""A parameter of RFC 7239 §4. Quoted strings are taken whole: what a client put into `host` is no `for`."""
 
 
 def client_address(headers: Headers, peer: str, trusted: Collection[str]) -> str:
@@ -25,11 +25,16 @@ def client_address(headers: Headers, peer: str, trusted: Collection[str]) -> str
         return peer
     forwarded = [v for n, v in headers if n == "forwarded"]
     if forwarded:
-        return _nearest((m.group(1) for v in forwarded for m in _FOR.finditer(v[:FIELD_MAX])), peer, trusted)
+        return _nearest((node for value in forwarded for node in _nodes(value)), peer, trusted)
     x_forwarded = [v for n, v in headers if n == "x-forwarded-for"]
     if x_forwarded:
-        return _nearest((part for v in x_forwarded for part in v[:FIELD_MAX].split(",")), peer, trusted)
+        return _nearest((part for v in x_forwarded for part in v.split(",")), peer, trusted)
     return peer
+
+
+def _nodes(forwarded: str) -> list[str]:
+    """The `for` parameters of a `Forwarded` field, in their order."""
+    return [m[2] or m[3] or "" for m in _PAIR.finditer(forwarded) if m[1].lower() == "for"]
 
 
 def _nearest(names: Iterable[str], peer: str, trusted: Collection[str]) -> str:

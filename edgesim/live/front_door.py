@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import secrets
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
@@ -36,6 +37,7 @@ HOSTS_MAX: Final = 4096
 CLIENTS_PER_CONNECTION_MAX: Final = 1024
 """Simulated clients that a trusted proxy may multiplex over one connection, each with a handshake of its own."""
 RANKED_SHOWN: Final = 5
+_ABSOLUTE: Final = re.compile(r"https?://([^/?#]+)(/[^?]*)?(.*)", re.IGNORECASE)
 
 
 class _Target(NamedTuple):
@@ -80,8 +82,8 @@ class FrontDoorServer:
         number = next(self._numbers)
         ident = f"{self._prefix}-{number:x}"
         try:
-            target = self._target(request.headers.get("Host", ""))
-            flow_request = self._request(request, ident, number, target)
+            host, path = _address(request)
+            flow_request = self._request(request, ident, number, self._target(host), path)
         except EdgesimError as error:
             return _refusal(error, ident)
         await front_door(self._w, self._door, flow_request)
@@ -89,7 +91,7 @@ class FrontDoorServer:
         assert isinstance(answer, web.StreamResponse)
         return answer
 
-    def _request(self, request: web.BaseRequest, ident: str, number: int, target: _Target) -> Request:
+    def _request(self, request: web.BaseRequest, ident: str, number: int, target: _Target, path: str) -> Request:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client has gone")
@@ -101,7 +103,7 @@ class FrontDoorServer:
             id=ident,
             app=target.app,
             method=request.method,
-            target=request.raw_path,
+            target=path,
             headers=headers,
             body=http_server.request_body(request, self._limits.body_bytes),
             place=self._locate(address),
@@ -221,6 +223,21 @@ class FrontDoorServer:
             "reason": "pinned" if request.pinned else reason(self._door, request, response.pop),
             "failed": list(request.failed),
         }
+
+
+def _address(request: web.BaseRequest) -> tuple[str, str]:
+    """Host and origin-form target (RFC 9112 §3.2).
+
+    Raises:
+        RequestError: the target is neither a path nor a URL. It is appended to URLs, so it must not be anything else.
+    """
+    target = request.raw_path
+    if target.startswith("/"):
+        return request.headers.get("Host", ""), target
+    url = _ABSOLUTE.fullmatch(target)
+    if url is None:
+        raise RequestError(f"the request target {target[:200]!r} is neither a path nor a URL")
+    return url[1], f"{url[2] or '/'}{url[3]}"  # §3.2.2: its host wins over the field
 
 
 def proxy_status(response: Response) -> str:

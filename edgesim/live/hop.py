@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import json
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.core.request import Connection, Request, Response, Timings
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 TOKEN: Final = "x-edgesim-token"  # noqa: S105 - the header's name
 META: Final = "x-edgesim-meta"
-META_BYTES_MAX: Final = 8192
 _STREAM: Final = Stream(0)
 """A PoP host draws nothing for a request; the front door has drawn its legs."""
 
@@ -50,7 +50,7 @@ def request_headers(request: Request, pop: PopId, token: str, now_s: float) -> d
 
 def check_token(headers: Mapping[str, str], token: str) -> None:
     """Raises AuthError unless the request came from this edge's front door."""
-    if not hmac.compare_digest(headers.get(TOKEN, "").encode(), token.encode()):
+    if not hmac.compare_digest(headers.get(TOKEN, "").encode(errors="surrogateescape"), token.encode()):
         raise AuthError("this port is for the edge's own front door", help="send requests to the front door's port")
 
 
@@ -68,7 +68,9 @@ def read_request(
             address=address, at=LatLon(lat, lon), city=city, country=country, metro=metro, access=access
         )  # fmt: skip
         deadline_s = now_s + float(left_s)
-    except (KeyError, ValueError, TypeError) as exc:
+        if not (isinstance(pop, str) and isinstance(app, str) and isfinite(deadline_s)):
+            raise TypeError  # noqa: TRY301 - as if it had not unpacked
+    except (KeyError, ValueError, TypeError, RecursionError) as exc:
         raise RequestError(f"the hop's header {META} is missing or malformed") from exc
     return PopId(pop), Request(
         id=ident,
@@ -120,5 +122,5 @@ def read_response(status: int, meta: str | None, fields: Headers, body: bytes | 
             error=error,
             detail=detail,
         )
-    except (ValueError, TypeError) as exc:
+    except (ValueError, TypeError, RecursionError) as exc:
         raise PopUnreachableError("something that is not a PoP host answers at its port") from exc

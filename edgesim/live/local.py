@@ -1,4 +1,7 @@
-"""PoPs in this process: serve a request in the caller's task, and kill a PoP under the requests it has in flight."""
+"""PoPs in this process: serve a request in the caller's task, and kill a PoP under the requests it has in flight.
+
+In flight is a request until its last byte: a kill also breaks answers whose body is still being streamed.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from edgesim.core.serve import serve_at_pop, unload
-from edgesim.errors import PopUnreachableError
+from edgesim.errors import EdgesimError, PopUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from edgesim.core.pop import Pop
     from edgesim.core.request import Request, Response
     from edgesim.core.world import World
+    from edgesim.model.http import Body
     from edgesim.model.ids import PopId
 
 
@@ -27,6 +31,46 @@ class _Visit:
         self.killed = False
 
 
+class _Streamed:
+    """The body of an answer that is still coming; it breaks when its PoP is killed."""
+
+    __slots__ = ("_body", "_killed", "_pop", "_streams")
+
+    def __init__(self, body: Body, pop: PopId, streams: dict[_Streamed, None]) -> None:
+        self._body = body
+        self._pop = pop
+        self._killed = False
+        self._streams = streams
+        streams[self] = None
+
+    async def next(self) -> bytes | None:
+        """The next chunk. Raises PopUnreachableError once the PoP has been killed."""
+        if self._killed:
+            raise self._broken()
+        try:
+            chunk = await self._body.next()
+        except EdgesimError as exc:
+            if self._killed:
+                raise self._broken() from exc
+            raise
+        if self._killed:  # what a stopped guest left is not its answer
+            raise self._broken()
+        return chunk
+
+    def close(self) -> None:
+        """Stop the sender."""
+        self._streams.pop(self, None)
+        self._body.close()
+
+    def kill(self) -> None:
+        """Break the connection under its reader."""
+        self._killed = True
+        self.close()
+
+    def _broken(self) -> PopUnreachableError:
+        return PopUnreachableError(f"{self._pop} broke the connection in the middle of its response")
+
+
 class LocalPops:
     """The in-process transport, and the truth about who is alive."""
 
@@ -34,6 +78,7 @@ class LocalPops:
         self._w = w
         self.pops = pops
         self._visits: dict[PopId, dict[_Visit, None]] = {pop: {} for pop in pops}
+        self._streams: dict[PopId, dict[_Streamed, None]] = {pop: {} for pop in pops}
 
     async def forward(self, pop: PopId, request: Request) -> Response:
         """Serve at the PoP.
@@ -51,7 +96,7 @@ class LocalPops:
         visits[visit] = None
         cancels = task.cancelling()
         try:
-            return await serve_at_pop(self._w, target, request)
+            response = await serve_at_pop(self._w, target, request)
         except asyncio.CancelledError:
             # As asyncio.timeout does: our own cancel becomes an error, a client's goes on as what it is.
             if visit.killed and task.uncancel() <= cancels:
@@ -59,6 +104,9 @@ class LocalPops:
             raise
         finally:
             del visits[visit]
+        if not isinstance(response.body, bytes):
+            response.body = _Streamed(response.body, pop, self._streams[pop])
+        return response
 
     def kill(self, pop: PopId) -> None:
         """The PoP dies: its requests in flight break, its memory is lost, its beats stop. Nobody is told."""
@@ -68,6 +116,8 @@ class LocalPops:
         for visit in list(self._visits[pop]):
             visit.killed = True
             visit.task.cancel()
+        for stream in list(self._streams[pop]):
+            stream.kill()
         for worker in target.loaded():
             unload(self._w, target, worker)
         target.kill()

@@ -69,7 +69,7 @@ class LiveOrigins:
                 return await self._fetch(origin, request)
         except TimeoutError as exc:
             raise OriginTimeoutError(f"origin {origin.name} did not answer by the request's deadline") from exc
-        except aiohttp.ClientError as exc:
+        except (aiohttp.ClientError, OSError) as exc:
             if isinstance(exc.__cause__, EdgesimError):
                 raise exc.__cause__ from exc
             raise OriginError(f"origin {origin.name} at {origin.url}: {_reason(exc)}", help="is it running?") from exc
@@ -94,10 +94,11 @@ class LiveOrigins:
             headers=headers,
             data=None if request.body is None else chunks(request.body),
             allow_redirects=False,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
         body = AnswerBody(answer, lambda: OriginError(f"origin {origin.name} broke off in the middle of its response"))
         return Response(answer.status, "ok", headers=fields_of(answer), body=body)
 
 
-def _reason(exc: aiohttp.ClientError) -> str:
+def _reason(exc: Exception) -> str:
     return str(exc).split(" ssl:")[0] or type(exc).__name__

@@ -93,7 +93,7 @@ class PopHost:
     async def start(self, guests: Guests, origins: Origins, *, endpoint: BrokerEndpoint, login: Login) -> str:
         """Take up the last good state, listen, and connect; the URL of its port."""
         self.world.equip(guests=guests, origins=origins)
-        self._listener = await http_server.Listener.open(self.handle, port=0)
+        self._listener = await http_server.Listener.open(self.handle, port=0, behind_door=True)
         for pop in self.pops.values():
             self._wake(pop)
         self._bus = Bus(

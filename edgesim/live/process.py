@@ -29,7 +29,7 @@ from edgesim.config.topology import load_topology
 from edgesim.core.front_door import Door
 from edgesim.core.health import HealthTable
 from edgesim.core.router import Router
-from edgesim.errors import EdgesimError
+from edgesim.errors import EdgesimError, PopUnreachableError
 from edgesim.live.broker import ExternalBroker
 from edgesim.live.door_host import DoorHost
 from edgesim.live.endpoint import BrokerEndpoint, Login, read_login
@@ -52,7 +52,9 @@ from edgesim.observe.recorder import Recorder
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
+    from edgesim.core.request import Request, Response
     from edgesim.live.local import LocalPops
+    from edgesim.model.ids import PopId
     from edgesim.model.topology import Topology
 
 DRAIN_S: Final = 5.0
@@ -192,11 +194,14 @@ class InProcess:
     """The transport to PoPs of several hosts in this process."""
 
     def __init__(self, hosts: Sequence[LocalPops]) -> None:
-        self._forward = {pop: host.forward for host in hosts for pop in host.pops}
+        self._hosts = {pop: host for host in hosts for pop in host.pops}
 
-    async def forward(self, pop, request):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        """Serve at the PoP."""
-        return await self._forward[pop](pop, request)
+    async def forward(self, pop: PopId, request: Request) -> Response:
+        """Serve at the PoP. Raises PopUnreachableError as LocalPops.forward does."""
+        host = self._hosts.get(pop)
+        if host is None:
+            raise PopUnreachableError(f"no host carries {pop}")
+        return await host.forward(pop, request)
 
 
 def _watch(stack: AsyncExitStack, recorder: Recorder) -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 SMALL_BYTES: Final = 64 * 1024
 """A response body of a known size up to this is read before the first byte goes to the client, so it can fail over."""
+ANSWER_FIELD_BYTES_MAX: Final = 64 * 1024
+ANSWER_FIELDS_MAX: Final = 512
+"""More than guests may send: an answer that cannot be parsed counts as a dead PoP."""
 GRACE_S: Final = 0.25
 """The PoP itself answers at the deadline; only one that hangs is given up, this much later."""
 
@@ -41,7 +44,13 @@ class HttpTransport:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=2.0),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=ANSWER_FIELD_BYTES_MAX,
+            max_field_size=ANSWER_FIELD_BYTES_MAX,
+            max_headers=ANSWER_FIELDS_MAX,
         )
+        # Idempotent requests on a kept connection that breaks are sent again by aiohttp, to the same PoP and uncounted:
+        # failing over is the flow's decision. There is no public switch.
+        self._session._retry_connection = False  # noqa: SLF001
 
     def place(self, pop: PopId, url: str) -> None:
         """Learn that `pop` is reached at `url` (`http://127.0.0.1:port`)."""
@@ -70,6 +79,8 @@ class HttpTransport:
                     allow_redirects=False,
                 )
                 return await _response(pop, answer)
+        except aiohttp.ServerTimeoutError as exc:  # a TimeoutError too, but it is the connection's
+            raise PopUnreachableError(f"{pop} did not accept the connection") from exc
         except TimeoutError as exc:
             raise DeadlineExceededError(f"{pop} did not answer by the request's deadline") from exc
         except (aiohttp.ClientError, OSError) as exc:
@@ -93,4 +104,8 @@ async def _response(pop: PopId, answer: aiohttp.ClientResponse) -> Response:
         body = AnswerBody(
             answer, lambda: PopUnreachableError(f"{pop} broke the connection in the middle of its response")
         )
-    return hop.read_response(answer.status, answer.headers.get(hop.META), fields, body)
+    try:
+        return hop.read_response(answer.status, answer.headers.get(hop.META), fields, body)
+    except PopUnreachableError:
+        answer.close()
+        raise

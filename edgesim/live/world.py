@@ -136,8 +136,9 @@ class LiveWorld:
             )
 
     async def close(self) -> None:
-        """Cancel the background flows and wait until they have ended."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel the background flows, those too that they start while they end, and wait until all have ended."""
+        while self._tasks:
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
