@@ -164,7 +164,12 @@ class Child:
                 continue
             self._restarting = False
             self._wake.clear()
-            lived_s, was_ready, code = await self._live()
+            try:
+                lived_s, was_ready, code = await self._live()
+            except OSError as exc:  # no memory for a process, no room for its log: tried again like a death
+                lived_s, was_ready, code = 0.0, False, 1
+                self._failure = ProcessError(f"{self.name} cannot be started: {exc.strerror}", where=str(self._log))
+                self._notify(Notice("info", self.name, self._failure.message))
             self._set(self.record.state, pid=0, start_ticks=0, urls={})
             if self._stop.is_set():
                 return

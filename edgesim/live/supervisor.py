@@ -218,7 +218,6 @@ class Supervisor:
                 return {}
             case "restart":
                 await self._named(name).restart()
-                self._save()
                 return {}
         raise UsageError(f"the supervisor does not know the command {op!r}")
 
@@ -276,8 +275,13 @@ class Supervisor:
         return Child(record, self._argv(config.role, path), config.log, self._notify, self._patience)
 
     def _notify(self, notice: Notice) -> None:
-        self._save()
         self._notify_operator(notice)
+        try:
+            self._save()
+        except StorageError as exc:  # a full disk must not stop the watch over the children
+            self._notify_operator(
+                Notice("info", "edge", f"{exc.message} ({exc.where}); `edgesim status` may be behind")
+            )
 
     def _save(self) -> None:
         write_run(self._settings.state_dir, self.record)

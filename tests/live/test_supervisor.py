@@ -21,6 +21,7 @@ from edgesim.errors import (
     NotFoundError,
     PortInUseError,
     ProcessError,
+    StorageError,
     UsageError,
 )
 from edgesim.live import processes
@@ -154,6 +155,45 @@ async def test_child_that_dies_is_started_again(tmp_path):
     assert record.child("host1").restarts == 1
     assert edge.seen("host1") == ["starting", "ready", "died", "starting", "ready", "stopped"]
     assert edge.seen("host2") == ["starting", "ready", "stopped"]
+
+
+@pytest.mark.e2e
+async def test_full_disk_does_not_stop_the_watch(tmp_path, monkeypatch):
+    """run.json cannot be written: the operator is told, and a child that dies comes back all the same."""
+
+    def full(state_dir, record):
+        raise StorageError("cannot write the file: No space left on device", where="run.json")
+
+    async with Edge(tmp_path) as edge:
+        monkeypatch.setattr("edgesim.live.supervisor.write_run", full)
+        old = edge.supervisor.record.child("host1").pid
+        os.kill(old, signal.SIGKILL)
+        await edge.until(lambda r: r.child("host1").state == "ready" and r.child("host1").pid not in {0, old})
+
+    assert any("No space left on device" in n.text for n in edge.notices if n.kind == "info")
+    assert edge.notices[-2].kind == "stopped"
+
+
+@pytest.mark.e2e
+async def test_child_that_cannot_be_started_for_a_while(tmp_path, monkeypatch):
+    """No memory for a new process: tried again until there is some."""
+    real, failures = asyncio.create_subprocess_exec, [OSError(12, "Cannot allocate memory")] * 2
+
+    async def sometimes(*args, **kwargs):
+        if failures:
+            raise failures.pop()
+        return await real(*args, **kwargs)
+
+    async with Edge(tmp_path) as edge:
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", sometimes)
+        old = edge.supervisor.record.child("host1").pid
+        os.kill(old, signal.SIGKILL)
+        await edge.until(lambda r: r.child("host1").state == "ready" and r.child("host1").pid not in {0, old})
+        restarts = edge.supervisor.record.child("host1").restarts
+
+    texts = [n.text for n in edge.notices if n.kind == "info"]
+    assert texts == ["host1 cannot be started: Cannot allocate memory"] * 2
+    assert restarts == 3
 
 
 @pytest.mark.e2e
