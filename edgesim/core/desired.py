@@ -226,15 +226,12 @@ def needs_document(wanted: DesiredDocument, reported: PopReported | None) -> boo
 
 
 def contradicts(wanted: DesiredDocument, reported: PopReported) -> bool:
-    """Whether a PoP holds a generation that this control plane cannot have issued, or the same one with other content.
+    """Whether a PoP holds a generation that this control plane cannot have issued.
 
-    Both happen when the database was restored from an older copy: the next generation must exceed what PoPs hold.
+    That happens when the database was restored from an older copy: the next generation must exceed what PoPs hold.
+    Versions are not compared: a PoP where a release failed rightly serves another one than it shall.
     """
-    have = Generation(reported.epoch, reported.gen)
-    if have > wanted.generation:
-        return True
-    versions = {str(release.app): release.version for release in wanted.apps}
-    return have == wanted.generation and reported.state == "ready" and dict(reported.apps) != versions
+    return Generation(reported.epoch, reported.gen) > wanted.generation
 
 
 # -- who is who across restarts ---------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Literal
 
-from edgesim.config.messages import Health, Presence, decode_health, decode_presence, decode_reported
+from edgesim.config.messages import decode_health, decode_presence, decode_reported
 from edgesim.core.desired import BootOrder
 from edgesim.errors import InputError
 from edgesim.model.ids import HostId, PopId
@@ -18,7 +18,7 @@ from edgesim.model.ids import HostId, PopId
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from edgesim.config.messages import PopBeat
+    from edgesim.config.messages import PopBeat, Presence
     from edgesim.model.events import PopReported
     from edgesim.model.topology import HealthSpec
 
@@ -56,7 +56,8 @@ class Observed:
         self._on_report, self._on_change, self._clock = on_report, on_change, clock
         self._order = BootOrder()
         self._presence_numbers = 0
-        self._beats: dict[HostId, Health] = {}
+        self._hosts = frozenset(assignment.values())
+        self._beats: dict[HostId, dict[str, PopBeat]] = {}
         self._beat_at_s: dict[HostId, float] = {}
 
     # -- messages -----------------------------------------------------------------------------------------------------
@@ -82,9 +83,9 @@ class Observed:
         if topic != f"es1/h/{message.host}":
             raise InputError(f"a beat of {message.host} under a foreign topic", where=topic)
         host = HostId(message.host)
-        if host not in self._assignment.values() or not self._order.accept(topic, message.boot, message.seq):
+        if host not in self._hosts or not self._order.accept(topic, message.boot, message.seq):
             return
-        self._beats[host] = message
+        self._beats[host] = {beat.pop: beat for beat in message.pops}
         self._beat_at_s[host] = self._clock()
 
     def take_presence(self, topic: str, payload: bytes) -> None:
@@ -123,10 +124,7 @@ class Observed:
     def beat(self, pop: PopId) -> PopBeat | None:
         """What the PoP's host said about it in its last beat; None when that is stale or the PoP is not in it."""
         host = self._assignment[pop]
-        beat = self._beats.get(host)
-        if beat is None or self.host_state(host) != "up":
-            return None
-        return next((p for p in beat.pops if p.pop == pop), None)
+        return self._beats.get(host, {}).get(pop) if self.host_state(host) == "up" else None
 
     def pop_state(self, pop: PopId) -> PopState:
         """The PoP as far as it is known."""

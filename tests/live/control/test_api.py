@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -311,3 +313,34 @@ async def test_rollback_over_http(tmp_path):
         assert (await done.json())["gen"] == 3
         assert wrong.status == 400
         assert control.desired["fra1"] == {"hello": 1}
+
+
+async def test_full_disk_over_http(tmp_path, monkeypatch):
+    """An upload that finds the disk full is 507, says so, and leaves nothing; the next one goes through."""
+    async with api(tmp_path / "c") as (control, client):
+        digest = hashlib.sha256(wasm("a")).hexdigest()
+
+        def full(*_: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", full)
+            async with client.put(f"/v1/blobs/sha256/{digest}", data=wasm("a"), headers=AUTH) as response:
+                error = (await response.json())["error"]
+
+                assert response.status == 507
+                assert (error["code"], error["message"]) == ("E0305", "the disk is full; nothing has been stored")
+        assert list(control.blobs.root.iterdir()) == []
+        assert await upload(client, wasm("a")) == digest
+
+
+async def test_documented_deployment(tmp_path):
+    """The body in the reference is one that the API takes."""
+    text = (Path(__file__).parents[3] / "docs" / "reference" / "api.md").read_text()
+    body = text.split("POST /v1/apps/{app}/deployments")[1].split("```json")[1].split("```")[0]
+    async with api(tmp_path / "c") as (control, client):
+        digest = control.blobs.put(wasm("a"))
+        data = body.replace("<sha256>", digest).encode()
+        async with client.post("/v1/apps/hello/deployments", data=data, headers=AUTH) as response:
+            assert response.status == 201
+            assert control.release("hello", 1).message == "what is new"

@@ -192,6 +192,21 @@ async def test_failed_pops_say_why_and_end_the_rollout(tmp_path):
         assert progress.count("ready") == 2
 
 
+async def test_a_pop_that_serves_other_versions_is_left_alone(tmp_path):
+    """After a failed release a PoP is ready without it; the generation must not run away over that."""
+    async with running(control_plane(tmp_path / "c")) as control, listening_host(control, "host1") as host:
+        await control.deploy("hello", request(control.blobs.put(wasm("a"))))
+        epoch, gen = control.generation
+        host.report(PopReported(pop=host.pops[0], epoch=epoch, gen=gen, state="ready", apps={}))
+        await host.bus.flush()
+        async with asyncio.timeout(5):
+            while control.observed.reports.get(host.pops[0]) is None:
+                await control.changed(1)
+
+        assert control.generation == (epoch, gen)
+        assert not control._bumping
+
+
 async def test_a_host_that_is_away_counts_as_down_until_it_is_back(tmp_path):
     """Missing PoPs neither fail nor finish a rollout; when their host comes it finishes."""
     async with running(control_plane(tmp_path / "c")) as control, listening_host(control, "host1"):
