@@ -48,7 +48,7 @@ def as_guest_error(exc: Exception, guest: Guest, limits: Limits) -> Exception:
     if used >= limits.memory_bytes * _NEAR_LIMIT or _OUT_OF_MEMORY.search(guest.log.text):
         return GuestMemoryError(f"the worker ran out of memory: its limit is {mib:g} MiB", help=help_memory)
     match = _WASM_TRAP.search(text)
-    what = match.group(1) if match else text.strip().splitlines()[-1] if text.strip() else type(exc).__name__
+    what = match.group(1) if match else text.strip().splitlines()[-1].strip() if text.strip() else type(exc).__name__
     return GuestTrapError(
         f"the worker trapped: {what}{guest.log.tail()}",
         help=f"a worker that cannot get memory also ends like this; its limit is {mib:g} MiB",
