@@ -8,7 +8,10 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
+import tomllib
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -201,6 +204,45 @@ def test_exceptions_are_still_needed():
 
     assert short == []
     assert awake == []
+
+
+def imports(module: ast.Module) -> set[str]:
+    """Top-level names of the packages that a module imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            found.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def test_what_is_imported_is_declared():
+    """A package that only the development tools bring would be missing for users."""
+    # Part of the interface of the package that depends on them.
+    implied = {"multidict": "aiohttp", "yarl": "aiohttp", "pydantic_core": "pydantic"}
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    names = {re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in declared}
+    known = packages_distributions()
+    foreign = {name for path in modules("edgesim") for name in imports(tree(path))} - {"edgesim"}
+    foreign -= sys.stdlib_module_names
+    undeclared = [
+        name
+        for name in sorted(foreign)
+        if not names & {d.lower().replace("_", "-") for d in known.get(implied.get(name, name), [])}
+    ]
+
+    assert undeclared == []
+
+
+def test_each_dependency_has_its_reason():
+    """Each line of a dependency list in pyproject.toml says in a comment what the package is for."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    lists = re.findall(r"^(?:dependencies|dev|guests) = \[\n(.*?)^\]", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for block in lists for line in block.splitlines() if line.strip().startswith('"')]
+
+    assert len(lists) == 3
+    assert [line for line in lines if not re.search(r"  # \w.{8,}", line)] == []
 
 
 def test_tests_have_docstrings():
