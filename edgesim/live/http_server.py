@@ -6,6 +6,7 @@ Low-level aiohttp (`web.Server`): no routing table, no middleware. Handlers are 
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import HttpVersion11, web
@@ -29,6 +30,7 @@ LINE_BYTES_MAX: Final = 8190
 FIELD_BYTES_MAX: Final = 16 * 1024
 FIELDS_MAX: Final = 128
 KEEPALIVE_S: Final = 75.0
+_log = logging.getLogger(__name__)
 _NOT_FORWARDED: Final = HOP_BY_HOP | {"expect"}
 
 
@@ -132,7 +134,9 @@ async def send(
         if has_body and announced is not None and announced != str(sent):
             raise GuestOutputError(f"the body has {sent} bytes, content-length says {announced}")  # noqa: TRY301
         await response.write_eof()
-    except BaseException:
+    except BaseException as exc:
+        if isinstance(exc, EdgesimError):  # its status cannot be sent any more
+            _log.warning("%s %s: the response broke off: %s", request.method, request.raw_path[:200], exc)
         abort(request)  # whatever it was, the client must not take what it has for the whole
         raise
     finally:
