@@ -11,10 +11,13 @@ from edgesim.core.pop import Pop, Serving, Worker
 from edgesim.core.request import Connection, Request, Response, Timings
 from edgesim.core.router import Router
 from edgesim.model.geo import LatLon, Place, distance_km
-from edgesim.model.ids import AppName, Digest, PopId
+from edgesim.model.ids import AppName, Digest, HostId, PopId
 from edgesim.model.stream import Stream
 from edgesim.model.topology import HealthSpec, PopSpec, RetrySpec
 from edgesim.model.worker import Component, Release, Route
+from edgesim.sim.kernel import Kernel
+from edgesim.sim.leaves import Costs
+from edgesim.sim.world import SimWorld
 
 APP = AppName("hello")
 FRA, LHR, GRU = PopId("fra1"), PopId("lhr1"), PopId("gru1")
@@ -176,3 +179,56 @@ async def settled(measure: Callable[[], object]) -> None:
         now = measure()
         still = still + 1 if now == last else 0
         last = now
+
+
+def sim_world(pops=(), guests: Guests | None = None, origin: Origin | None = None) -> SimWorld:
+    """The simulated world with scripted leaves; its events are in `w.events`."""
+    events: list[object] = []
+    w = SimWorld(
+        Kernel(), pops={p.spec.id: p for p in pops}, host_of={p.spec.id: HostId("host1") for p in pops},
+        health=HealthTable([p.spec.id for p in pops], HealthSpec()), costs=Costs(), on_event=events.append,
+    )  # fmt: skip
+    w.events = events
+    guests = guests or Guests()
+    w.fetch_bundle, w.load_worker = guests.fetch_bundle, guests.load_worker
+    w.unload_worker, w.run_worker = guests.unload_worker, guests.run_worker
+    w.fetch_origin = (origin or Origin()).fetch_origin
+    return w
+
+
+class Outcome:
+    """What became of a flow: its result or its error, and when."""
+
+    def __init__(self) -> None:
+        self.result = None
+        self.error: BaseException | None = None
+        self.at_s: float | None = None
+
+
+def spawn(w: SimWorld, flow, at_s: float = 0.0) -> Outcome:
+    """Start a flow at a time; look at the outcome after `w.kernel.run()`."""
+    outcome = Outcome()
+
+    async def carry():
+        try:
+            outcome.result = await flow
+        except BaseException as error:
+            outcome.error = error
+            raise
+        finally:
+            outcome.at_s = w.now()
+
+    def begin():
+        outcome.flow = w.kernel.spawn(carry(), "test")
+
+    w.kernel.at(at_s, begin)
+    return outcome
+
+
+def run(w: SimWorld, flow):
+    """Run a flow to its end and return its result, or raise its error."""
+    outcome = spawn(w, flow, w.now())
+    w.kernel.run()
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.result
