@@ -21,10 +21,10 @@ import wasmtime
 from edgesim.wasm import raw
 from edgesim.wasm.execution import LIVE, Guest, finish_at_once
 from edgesim.wasm.guest import CHUNK_BYTES, Exited, Suspend
-from edgesim.wasm.host.waits import wait_any
+from edgesim.wasm.p1_poll import poll_oneoff
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from edgesim.model.worker import Limits
     from edgesim.wasm.guest import GuestRequest
@@ -33,7 +33,6 @@ MODULE: Final = "wasi_snapshot_preview1"
 
 SUCCESS, EBADF, EFAULT, EINVAL, ENOSYS, ENOTSUP, EPIPE, ESPIPE = 0, 8, 21, 28, 52, 58, 64, 70
 _MAX_IOVECS: Final = 1024
-_MAX_SUBSCRIPTIONS: Final = 64
 _MAX_RANDOM_BYTES: Final = 1 << 20
 _CHARACTER_DEVICE: Final = 2
 _RIGHTS_READ, _RIGHTS_WRITE, _RIGHTS_POLL = 1 << 1, 1 << 6, 1 << 27
@@ -276,62 +275,6 @@ def _fd_write(guest: P1Guest, fd: int, iovs: int, count: int, out: int) -> int |
     return copy() if guest.output.room else Suspend(guest.output.wait_room, copy)
 
 
-def _poll_oneoff(  # noqa: C901 - to be moved
-    guest: P1Guest, subscriptions: int, events: int, count: int, out: int
-) -> int | Suspend:
-    if not 0 < count <= _MAX_SUBSCRIPTIONS:
-        return EINVAL
-    guest.read(events, 32 * count)  # the range must exist before anything is waited for
-    waits: list[tuple[bytes, int, int, float]] = []
-    raw_subscriptions = guest.read(subscriptions, 48 * count)
-    for userdata, tag, which, timeout, flags in struct.iter_unpack("<8sB7xI4xQ8xH6x", raw_subscriptions):
-        due = 0.0
-        if tag == 0:
-            left_ns = timeout - _now_ns(which) if flags & 1 else timeout
-            due = time.monotonic() + max(0, left_ns) / 1e9
-        elif tag > 2:
-            return EINVAL
-        waits.append((userdata, tag, which, due))
-
-    def fired(userdata: bytes, tag: int, which: int, due: float) -> bytes | None:
-        errno, size = SUCCESS, 0
-        if tag == 0:
-            if time.monotonic() < due:
-                return None
-        elif (tag == 1) != (which == 0) or which > 2:
-            errno = EBADF
-        elif which == 0:
-            if not guest.input.ready:
-                return None
-            size = 1
-        elif which == 1:
-            size = guest.output.room
-            if not size:
-                return None
-        return struct.pack("<8sHB5xQH6x", userdata, errno, tag, size, 0)
-
-    def collect(_nothing: object = None) -> int:
-        done = [event for wait in waits if (event := fired(*wait)) is not None]
-        if not done:  # the loop's clock is coarser than ours: the earliest timer has rung
-            userdata, _, _, _ = min((wait for wait in waits if wait[1] == 0), key=lambda wait: wait[3])
-            done = [struct.pack("<8sHB5xQH6x", userdata, SUCCESS, 0, 0, 0)]
-        guest.write(events, b"".join(done))
-        guest.write_u32(out, len(done))
-        return SUCCESS
-
-    def start() -> Awaitable[None]:
-        conditions = []
-        if any(tag == 1 for _, tag, _, _ in waits):
-            conditions.append(guest.input.fill)
-        if any(tag == 2 for _, tag, _, _ in waits):
-            conditions.append(guest.output.wait_room)
-        return wait_any(conditions, min((due for _, tag, _, due in waits if tag == 0), default=None))
-
-    if any(fired(*wait) is not None for wait in waits):
-        return collect()
-    return Suspend(start, collect)
-
-
 _AT_ONCE: Final[dict[str, Callable[..., int]]] = {
     "args_get": _args_get, "args_sizes_get": _args_sizes_get, "environ_get": _environ_get,
     "environ_sizes_get": _environ_sizes_get, "clock_res_get": _clock_res_get, "clock_time_get": _clock_time_get,
@@ -344,7 +287,7 @@ _AT_ONCE: Final[dict[str, Callable[..., int]]] = {
 _MAY_WAIT: Final[dict[str, Callable[..., int | Suspend]]] = {
     "fd_read": _fd_read,
     "fd_write": _fd_write,
-    "poll_oneoff": _poll_oneoff,
+    "poll_oneoff": poll_oneoff,
 }
 
 
