@@ -15,7 +15,7 @@ from edgesim.model.ids import AppName, Digest, HostId, PopId
 from edgesim.model.stream import Stream
 from edgesim.model.topology import HealthSpec, PopSpec, RetrySpec
 from edgesim.model.worker import Component, Release, Route
-from edgesim.sim.kernel import Kernel
+from edgesim.sim.kernel import Cancelled, Kernel
 from edgesim.sim.leaves import Costs
 from edgesim.sim.world import SimWorld
 
@@ -212,9 +212,8 @@ def spawn(w: SimWorld, flow, at_s: float = 0.0) -> Outcome:
     async def carry():
         try:
             outcome.result = await flow
-        except BaseException as error:
+        except (Exception, Cancelled) as error:
             outcome.error = error
-            raise
         finally:
             outcome.at_s = w.now()
 
