@@ -31,6 +31,13 @@ def use_color(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
 
+def hang_up() -> None:
+    """The reader of our stdout has gone: send the rest nowhere, so that the interpreter's last flush does not complain."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)
+
+
 def console(stream: TextIO | None = None) -> Console:
     """A rich console on the stream (stdout by default); wide when it is piped, so that nothing is cut."""
     from rich.console import Console

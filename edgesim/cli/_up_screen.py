@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from edgesim import __version__
-from edgesim.cli._output import use_color
+from edgesim.cli._output import hang_up, use_color
 from edgesim.cli._pops import PopsTable
 from edgesim.config.resources import resource_path
 from edgesim.errors import EdgesimError
@@ -62,6 +61,9 @@ class PlainScreen:
         self._world = world
         self._began = time.monotonic()
         self._headed = False
+        self._hung_up = False
+        self.on_hang_up: Callable[[], None] = lambda: None
+        """Called once when the reader of our output has gone."""
 
     def __enter__(self) -> None:
         """Nothing is shown before something happens: an edge that cannot start shows its error alone."""
@@ -86,9 +88,15 @@ class PlainScreen:
             self._print(line)
 
     def _print(self, line: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # nobody reads any more; the edge goes on
+        if self._hung_up:
+            return
+        try:
             click.echo(line, color=use_color(sys.stdout))
             sys.stdout.flush()
+        except BrokenPipeError:  # `edgesim up | head`: nobody is there any more
+            self._hung_up = True
+            hang_up()
+            self.on_hang_up()
 
 
 class LiveScreen(PlainScreen):

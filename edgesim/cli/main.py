@@ -18,6 +18,7 @@ import click
 
 import edgesim.cli
 from edgesim.cli._errors import INTERRUPTED, internal_error, show_error
+from edgesim.cli._output import hang_up
 from edgesim.errors import EdgesimError, UsageError
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def run(args: Sequence[str]) -> int:
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):  # click turns the former into the latter
-        return _hang_up()
+        hang_up()  # `edgesim status | head -1`: end without a word
+        return 0
     except Exception as exc:  # noqa: BLE001 - the last line of defence: named as ours, with a file to report
         error = internal_error(exc, debug=debug)
     else:
@@ -86,7 +88,8 @@ def run(args: Sequence[str]) -> int:
     try:
         show_error(error, as_json=as_json)
     except BrokenPipeError:
-        return _hang_up()
+        hang_up()  # `edgesim status | head -1`: end without a word
+        return 0
     return error.exit_code
 
 
@@ -113,10 +116,3 @@ def usage_error(exc: click.ClickException) -> UsageError:
             helps.append(f"did you mean {' or '.join(near)}?")
     helps.append(f"see `{path} --help`")
     return UsageError(message, help=" ".join(helps))
-
-
-def _hang_up() -> int:
-    """The reader of our output is gone (`edgesim status | head -1`): end without a word."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())  # so that the interpreter's last flush does not complain
-    return 0

@@ -90,6 +90,7 @@ def _attend(settings: UpSettings, world: Topology) -> int:
 
     screen = (LiveScreen if is_terminal(sys.stdout) else PlainScreen)(settings, world)
     supervisor = Supervisor(settings, world=world.name, pops=[p.id for p in world.pops], notify=screen.notice)
+    screen.on_hang_up = supervisor.request_stop
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()

@@ -119,6 +119,20 @@ def test_up_from_start_to_ctrl_c(tmp_path, capsys):
 
 
 @pytest.mark.e2e
+def test_reader_that_hangs_up(tmp_path):
+    """`edgesim up | head -1`: the edge drains and ends without a word."""
+    reader, writer = os.pipe()
+    with subprocess.Popen(Up(tmp_path, "--processes", "1").argv, stdout=writer, stderr=subprocess.PIPE) as process:
+        os.close(writer)
+        os.read(reader, 10)
+        os.close(reader)
+        _, err = process.communicate(timeout=60)
+
+    assert err == b""
+    assert process.returncode == 0
+
+
+@pytest.mark.e2e
 def test_detach_and_down(tmp_path, capfd):
     """`--detach` returns when the edge is ready; `down` ends it, once."""
     up = Up(tmp_path, "--processes", "1", "--detach")
