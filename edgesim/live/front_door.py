@@ -22,7 +22,7 @@ from edgesim.live import http_server
 from edgesim.live.client_address import client_address
 from edgesim.model.geo import distance_km
 from edgesim.model.ids import NO_POP, AppName, PopId
-from edgesim.model.stream import Stream, key
+from edgesim.model.stream import key, numbered
 
 if TYPE_CHECKING:
     import asyncio
@@ -69,7 +69,7 @@ class FrontDoorServer:
         self._limits = limits
         self._policy = policy
         self._trusted = frozenset(trusted)
-        self._seed = seed
+        self._base = key(seed)
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._targets: dict[str, _Target | None] = {}
@@ -108,7 +108,7 @@ class FrontDoorServer:
             body=http_server.request_body(request, self._limits.body_bytes),
             place=self._locate(address),
             connection=self._connection(transport, address),
-            stream=Stream(key(self._seed, number)),
+            stream=numbered(self._base, number),
             arrived_s=now_s,
             deadline_s=now_s + self._limits.wall_s,
             pinned=target.pop,

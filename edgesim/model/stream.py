@@ -33,6 +33,11 @@ def key(seed: int, *parts: int | str) -> int:
     return state
 
 
+def numbered(base: int, number: int) -> Stream:
+    """The stream of the `number`-th request of a run whose key is `base`: one mixing step, since each request pays it."""
+    return Stream(mix((base ^ number) + _GAMMA & _MASK))
+
+
 class Stream:
     """Uniform numbers, 64 bits at a time."""
 

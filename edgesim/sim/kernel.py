@@ -49,6 +49,23 @@ class _Timeout:
         self.waiter = waiter
 
 
+class _Fed:
+    """An external event that first asks its iterator for the next one."""
+
+    __slots__ = ("_action", "_arrivals", "_kernel")
+
+    def __init__(
+        self, kernel: Kernel, action: Callable[[], object], arrivals: Iterator[tuple[float, Callable[[], object]]]
+    ) -> None:
+        self._kernel = kernel
+        self._action = action
+        self._arrivals = arrivals
+
+    def __call__(self) -> None:
+        self._kernel.feed(self._arrivals)
+        self._action()
+
+
 class Flow:
     """A running coroutine. Of its heap entries only the one whose number is `expects` is alive."""
 
@@ -118,14 +135,9 @@ class Kernel:
 
     def feed(self, arrivals: Iterator[tuple[float, Callable[[], object]]]) -> None:
         """Run each `(time, action)` of a sorted, possibly endless iterator as an external event; one is held at a time."""
-        nxt = next(arrivals, None)
-        if nxt is not None:
-            time_s, action = nxt
-            self.at(time_s, lambda: self._fed(action, arrivals))
-
-    def _fed(self, action: Callable[[], object], arrivals: Iterator[tuple[float, Callable[[], object]]]) -> None:
-        self.feed(arrivals)
-        action()
+        for time_s, action in arrivals:
+            self.at(time_s, _Fed(self, action, arrivals))
+            return
 
     def interrupt(self, flow: Flow, error: BaseException) -> None:
         """Throw `error` into a suspended flow, at this instant. A flow whose client has gone is left alone."""

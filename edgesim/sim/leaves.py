@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from edgesim.core.request import Response, Timings
 from edgesim.core.waiter import TimedOut, Waiter
@@ -47,16 +47,14 @@ class Costs:
 
     def draw(self, mean_s: float, stream: Stream) -> float:
         """An exponential time around `mean_s`."""
-        return self.quantise(-mean_s * log(1.0 - stream.uniform()))
+        seconds = -mean_s * log(1.0 - stream.uniform())
+        return self.quantise(seconds) if self.quantum_s else seconds
 
 
-async def within(w: World, seconds: float, deadline_s: float) -> None:
-    """Let `seconds` pass, or the time until the deadline and raise DeadlineExceededError."""
-    left_s = deadline_s - w.now()
-    if seconds > left_s:
-        await w.sleep(left_s)
-        raise DeadlineExceededError("the request's deadline passed while its worker ran")
-    await w.sleep(seconds)
+async def past_deadline(w: World, deadline_s: float) -> NoReturn:
+    """What becomes of a run that would take too long: the time until the deadline, then DeadlineExceededError."""
+    await w.sleep(deadline_s - w.now())
+    raise DeadlineExceededError("the request's deadline passed while its worker ran")
 
 
 class ModelledLeaves:
@@ -65,6 +63,7 @@ class ModelledLeaves:
     def __init__(self, w: World, costs: Costs, host_of: Mapping[PopId, HostId]) -> None:
         self._w = w
         self._costs = costs
+        self._instantiate_s = costs.quantise(costs.instantiate_s)
         self._host_of = host_of
         self._fetching: dict[tuple[HostId, Digest], Waiter[None]] = {}
         self._loaded: dict[tuple[HostId, Digest], int] = {}
@@ -102,10 +101,13 @@ class ModelledLeaves:
     async def run_worker(self, pop: Pop, worker: Worker, request: Request) -> Response:
         """Instantiate and execute for as long as the request's stream says."""
         del pop, worker
-        costs = self._costs
+        costs, w = self._costs, self._w
         execute_s = costs.draw(costs.execute_s, request.stream)
         traps = costs.failing_share > 0.0 and request.stream.uniform() < costs.failing_share
-        await within(self._w, costs.quantise(costs.instantiate_s) + execute_s, request.deadline_s)
+        seconds = self._instantiate_s + execute_s
+        if seconds > request.deadline_s - w.now():
+            await past_deadline(w, request.deadline_s)
+        await w.sleep(seconds)
         if traps:
             raise GuestTrapError("the modelled guest trapped")
         return Response(200, "ok", timings=Timings(instantiate_s=costs.instantiate_s, execute_s=execute_s))
@@ -116,7 +118,9 @@ class ModelledLeaves:
         costs = self._costs
         origin_s = costs.draw(costs.origin_s, request.stream)
         fails = costs.failing_share > 0.0 and request.stream.uniform() < costs.failing_share
-        await within(self._w, origin_s, request.deadline_s)
+        if origin_s > request.deadline_s - self._w.now():
+            await past_deadline(self._w, request.deadline_s)
+        await self._w.sleep(origin_s)
         if fails:
             raise OriginError("the modelled origin broke the connection")
         return Response(200, "ok")

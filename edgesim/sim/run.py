@@ -17,7 +17,7 @@ from edgesim.core.request import Connection, Request
 from edgesim.core.rollout import apply_desired
 from edgesim.core.router import RankingPolicy, Router
 from edgesim.model.ids import HostId
-from edgesim.model.stream import Stream, key
+from edgesim.model.stream import key, numbered
 from edgesim.sim.kernel import Kernel
 from edgesim.sim.world import SimWorld
 
@@ -95,7 +95,7 @@ class Simulation:
         self.kernel.close()
 
     def _actions(self, arrivals: Iterable[tuple[float, AppName, str, Place]]) -> Iterator[tuple[float, Any]]:
-        seed = self._seed
+        base = key(self._seed)
         for number, (at_s, app, path, place) in enumerate(arrivals):
             request = Request(
                 id="",
@@ -106,7 +106,7 @@ class Simulation:
                 body=None,
                 place=place,
                 connection=Connection(),
-                stream=Stream(key(seed, number)),
+                stream=numbered(base, number),
                 arrived_s=at_s,
                 deadline_s=at_s + DEADLINE_S,
             )
