@@ -184,7 +184,7 @@ def _f64(_glue: Glue, _kind: Any) -> tuple[Lift, Lower]:
 
 
 def _string(_glue: Glue, _kind: Any) -> tuple[Lift, Lower]:
-    return (lambda _g, w, i: _text(w[i], w[i + 1])), (lambda g, v: (12, *g.vec(v.encode()), 0))
+    return (lambda _g, w, i: _text(w[i], w[i + 1])), (lambda g, v: (12, *g.vec(v.encode(errors="replace")), 0))
 
 
 def _enum(_glue: Glue, _kind: Any) -> tuple[Lift, Lower]:

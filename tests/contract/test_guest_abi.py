@@ -93,6 +93,23 @@ async def test_request_fields_arrive(worker, abi):
     assert line in (await read_all(response)).splitlines()
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"), [("\u00fcber", "\u00fcber".encode()), ("a\udcffb", b"a\xffb"), ("a\ud800b", b"a?b")]
+)
+async def test_field_values_that_are_not_ascii_pass_through(worker, value, expected):
+    """UTF-8 as it is, other bytes as PEP 383 surrogates; what is neither is replaced and harms nobody."""
+    response = await worker.run(request("/headers", headers=(("x-test", value),)), GENEROUS)
+
+    assert expected in await read_all(response)
+
+
+async def test_a_target_that_is_not_utf_8_harms_nobody(worker):
+    """Components take UTF-8 strings only."""
+    response = await worker.run(request("/query?\udcff"), GENEROUS)
+
+    assert response.status == 200
+
+
 async def test_the_environment_arrives(worker):
     """Variables of the manifest and of the edge."""
     response = await worker.run(request("/env"), GENEROUS, ENVIRONMENT)

@@ -92,7 +92,7 @@ def parse_head(head: bytes) -> tuple[int, Headers]:
                 raise GuestOutputError(f"the worker's Status is not 200 to 599: {value[:40]!r}")
             status = int(digits)
         elif key not in HOP_BY_HOP:
-            fields.append((key, value.decode("latin-1")))
+            fields.append((key, value.decode(errors="replace")))
     names = {name for name, _ in fields}
     if not status and "location" not in names and "content-type" not in names:
         raise GuestOutputError(
@@ -129,7 +129,11 @@ def cgi_environment(request: GuestRequest, environment: tuple[tuple[str, str], .
 
 def _encode(text: str) -> bytes:
     """One string for the guest: no NUL, which would end it early."""
-    return text.replace("\0", "").encode(errors="surrogateescape")
+    text = text.replace("\0", "")
+    try:
+        return text.encode(errors="surrogateescape")  # bytes that are not UTF-8 come as surrogates (PEP 383)
+    except UnicodeEncodeError:
+        return text.encode(errors="replace")
 
 
 class WagiCall:
@@ -142,8 +146,8 @@ class WagiCall:
     ) -> None:
         self._linked = linked
         self._start = raw.Extern()
+        env = cgi_environment(request, environment)  # before the store is there: what raises must not leak one
         self.guest = guest = p1.P1Guest(linked.engine, request, limits)
-        env = cgi_environment(request, environment)
         guest.environ = [_encode(f"{key}={value}") for key, value in env.items()]
         query = env["QUERY_STRING"]
         guest.args = [_encode(a) for a in (env["SCRIPT_NAME"], *(query.split("&") if query else ()))]

@@ -69,7 +69,7 @@ class Fields:
 
     def headers(self) -> Headers:
         """As edgesim's header list."""
-        return tuple((name.lower(), value.decode("latin-1")) for name, value in self.entries)
+        return tuple((name.lower(), value.decode(errors="replace")) for name, value in self.entries)
 
 
 def check_name(name: str) -> None:
@@ -80,11 +80,17 @@ def check_name(name: str) -> None:
         raise Err(Var("forbidden"))
 
 
+def _bytes(value: str) -> bytes:
+    """A field value as it came: bytes that are not UTF-8 travel as surrogates (PEP 383)."""
+    try:
+        return value.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode(errors="replace")
+
+
 def from_headers(headers: Headers) -> Fields:
     """The immutable fields of an incoming request."""
-    return Fields(
-        ((name, value.encode("latin-1", "replace")) for name, value in headers if name not in FORBIDDEN), mutable=False
-    )
+    return Fields(((name, _bytes(value)) for name, value in headers if name not in FORBIDDEN), mutable=False)
 
 
 @TABLE.add(_TYPES, "[constructor]fields")
