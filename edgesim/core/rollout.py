@@ -38,13 +38,17 @@ async def apply_desired(w: World, pop: Pop, document: DesiredDocument, distribut
     Returns:
         What was decided, after it has been carried out or another document has replaced it.
     """
-    decision = decide(_in_force(pop), document)
+    in_force = _in_force(pop)
+    decision = decide(in_force, document)
     if isinstance(decision, Stale):
         return decision
     if isinstance(decision, AlreadyThere):
-        if pop.reported is not None:
-            w.publish(pop.reported)  # again as it is: its start may be under way, or have failed
-        return decision
+        if pop.reported is None or in_force is None or pop.reported.state != "failed":
+            if pop.reported is not None:
+                w.publish(pop.reported)  # again as it is: its start may be under way
+            return decision
+        # The same document once more is another try: the control plane may have been away when its bundle was wanted.
+        decision = Apply(start=tuple(r for r in document.apps if r not in in_force.apps), stop=())
     pop.document = document
     await _carry_out(w, pop, document, decision, distribute_s)
     return decision
