@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesim.core.request import Connection, Request, Response, Timings
 from edgesim.errors import AuthError, PopUnreachableError, RequestError
 from edgesim.model.geo import LatLon, Place
-from edgesim.model.ids import AppName, PopId
+from edgesim.model.ids import OUTCOMES, AppName, PopId
 from edgesim.model.stream import Stream
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TOKEN: Final = "x-edgesim-token"  # noqa: S105 - the header's name
 META: Final = "x-edgesim-meta"
+_OUTCOMES: Final = frozenset(OUTCOMES)
 _STREAM: Final = Stream(0)
 """A PoP host draws nothing for a request; the front door has drawn its legs."""
 
@@ -109,6 +110,8 @@ def read_response(status: int, meta: str | None, fields: Headers, body: bytes | 
     try:
         values: list[Any] = json.loads(meta or "")
         outcome, pop, start, role, version, error, detail, timings = values
+        if outcome not in _OUTCOMES:
+            raise ValueError  # noqa: TRY301 - as if it had not unpacked
         return Response(
             status=status,
             outcome=outcome,

@@ -1,0 +1,91 @@
+"""The hop's header fields: what goes in comes out, and nothing else gets in."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgesim.core.request import Response, Timings
+from edgesim.errors import AuthError, PopUnreachableError, RequestError
+from edgesim.live import hop
+from edgesim.model.geo import LatLon, Place
+from edgesim.model.ids import OUTCOMES
+from tests.support.request_path import FRA, request
+
+FLOATS = st.floats(0.0, 1e6)
+PLACES = st.builds(
+    Place, address=st.ip_addresses().map(str), at=st.builds(LatLon, st.floats(-90, 90), st.floats(-180, 180)),
+    city=st.text(max_size=30), country=st.sampled_from(["", "DE"]), metro=st.integers(0, 1023), access=st.sampled_from(["", "lte"]),
+)  # fmt: skip
+VALUES = st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=3), lambda v: st.lists(v, max_size=13))
+
+
+def read(headers, now_s=100.0):
+    """The request in these fields."""
+    return hop.read_request(headers, method="GET", target="/w", fields=(), body=None, now_s=now_s)
+
+
+@given(place=PLACES, left_s=st.integers(-10, 1000), network_s=FLOATS)
+def test_a_request_round_trip(place, left_s, network_s):
+    """The place and the network time exactly, the deadline as time left, on the other clock; always ASCII."""
+    sent = request(place=place, deadline_s=5.0 + left_s, network_s=network_s)
+    headers = hop.request_headers(sent, FRA, "t", 5.0)
+    pop, got = read(headers)
+
+    assert (pop, got.id, got.app, got.place, got.network_s) == (FRA, sent.id, sent.app, place, network_s)
+    assert got.deadline_s == 100.0 + left_s
+    assert all(value.isascii() and value.isprintable() for value in headers.values())
+
+
+@given(
+    st.builds(
+        Response,
+        status=st.integers(100, 599),
+        outcome=st.sampled_from(OUTCOMES),
+        pop=st.just(FRA),
+        start=st.sampled_from(["", "absent", "fresh"]),
+        role=st.sampled_from(["", "trigger"]),
+        version=st.integers(0, 99),
+        timings=st.builds(Timings, *[FLOATS] * 7),
+        error=st.sampled_from(["", "x_y"]),
+        detail=st.text(max_size=50),
+    )
+)
+def test_a_response_round_trip(sent):
+    """How an answer came about survives the hop."""
+    assert hop.read_response(sent.status, hop.response_meta(sent), (), b"") == sent
+
+
+@given(VALUES)
+def test_malformed_fields_of_requests(value):
+    """Whatever JSON it is, it is a request or a RequestError."""
+    with pytest.raises(RequestError):
+        read({hop.META: json.dumps(value)})
+
+
+@pytest.mark.parametrize("meta", ["", "{", "[" * 8000, '["r1","fra1","hello",NaN,0,"",0,0,"","",0,""]'])
+def test_what_is_not_even_json(meta):
+    """Torn, nested without end, or with a deadline that never comes."""
+    with pytest.raises(RequestError):
+        read({hop.META: meta})
+    with pytest.raises(RequestError):
+        read({})
+
+
+@given(VALUES)
+def test_an_answer_that_is_no_pops(value):
+    """Something else answers at the PoP's port: it counts as unreachable."""
+    for meta in (json.dumps(value), None, "x", "[" * 8000):
+        with pytest.raises(PopUnreachableError):
+            hop.read_response(200, meta, (), b"")
+
+
+@pytest.mark.parametrize("token", [None, "", "t0ke", "t0kenx", "t0kén", "t\udcff"])
+def test_the_token(token):
+    """Missing, shorter, longer, or not ASCII: refused alike."""
+    hop.check_token({hop.TOKEN: "t0ken"}, "t0ken")
+    with pytest.raises(AuthError):
+        hop.check_token({} if token is None else {hop.TOKEN: token}, "t0ken")
