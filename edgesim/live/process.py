@@ -282,7 +282,15 @@ async def _child(config: ProcessConfig) -> None:
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine on uvloop where it is installed."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.get_loop().set_exception_handler(_report)
         runner.run(main)
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody caught, except for one harmless thing: aiomqtt's `add_writer` that comes after its socket closed."""
+    if isinstance(context.get("exception"), OSError | ValueError) and "add_writer" in context["message"]:
+        return
+    loop.default_exception_handler(context)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
