@@ -47,7 +47,7 @@ dashboards: $(DEV)  ## Generate the Grafana dashboard and the metrics reference.
 	@$(BIN)/python scripts/generate_metrics_reference.py
 
 wheel: $(DEV)  ## Build the wheel into dist/.
-	@$(BIN)/python -m build --wheel --no-isolation > $(VENV)/wheel.log || { cat $(VENV)/wheel.log; exit 1; }
+	@$(BIN)/python -m build --wheel --no-isolation > $(VENV)/wheel.log 2>&1 || { cat $(VENV)/wheel.log; exit 1; }
 	@ls dist/*.whl
 
 # What users need.
