@@ -494,3 +494,17 @@ async def test_an_upload_over_the_limit(edge, client):
     assert response.status == 413
     assert "larger than 16777216 bytes" in text
     assert edge.door.health.is_up(FRA, edge.world.now())
+
+
+async def test_bytes_that_are_no_text(edge):
+    """A field or target in another encoding is no reason to call a PoP dead, over either way."""
+    port = (listener := await http_server.Listener.open(edge.server.handle, port=0)).port
+    for line in (b"GET /w?\xe9 HTTP/1.1\r\n", b"GET /w HTTP/1.1\r\nX-A: caf\xe9\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(line + b"Host: hello.localhost\r\nConnection: close\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 10.0)
+        writer.close()
+
+        assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+        assert edge.door.health.is_up(FRA, edge.world.now())
+    await listener.close(0.0)
