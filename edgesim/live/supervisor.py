@@ -81,6 +81,8 @@ class Supervisor:
         self._children: dict[str, Child] = {}
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._behind = False
+        """Whether run.json could not be written after the last change."""
         self._record = RunRecord(
             version=__version__,
             pid=os.getpid(),
@@ -164,6 +166,9 @@ class Supervisor:
                         await asyncio.wait_for(self._stop.wait(), _HOUSEKEEPING_S)
                     for child in self._children.values():
                         child.trim_log()
+                    if self._behind:
+                        with contextlib.suppress(StorageError):
+                            self._save()
         finally:
             stopping.cancel()
             await self._drain()
@@ -279,12 +284,14 @@ class Supervisor:
         try:
             self._save()
         except StorageError as exc:  # a full disk must not stop the watch over the children
+            self._behind = True
             self._notify_operator(
                 Notice("info", "edge", f"{exc.message} ({exc.where}); `edgesim status` may be behind")
             )
 
     def _save(self) -> None:
         write_run(self._settings.state_dir, self.record)
+        self._behind = False
 
     def _wanted_ports(self) -> list[tuple[int, str, str]]:
         s = self._settings

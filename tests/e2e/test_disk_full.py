@@ -82,6 +82,7 @@ def test_no_space_left(tmp_path: Path) -> None:
         assert not list((edge.state / "control" / "oci").rglob("*.tmp"))
         filler.unlink()
         edge.cli("deploy", file, "--app", "hello")
+        until(lambda: edge.pid("host1"), what="run.json tells of the new host1")
 
         assert traffic.failed == []
         assert not Path(f"/proc/{former}").exists()
