@@ -59,6 +59,26 @@ class Var(NamedTuple):
     value: Any = None
 
 
+class Prepared:
+    """A value that is the same in every request: lowered once, then cloned by the engine (a fifth of the cost for eight strings)."""
+
+    __slots__ = ("_template", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self._template: Any = None
+
+    def store(self, guest: ComponentGuest, results: int, lower: Lower) -> None:
+        """Put a clone where the engine wants the result. One value is always lowered by the same `lower`."""
+        if self._template is None:
+            self._template = (c_uint64 * 4)(*lower(guest, self.value))
+        raw.val_clone(addressof(self._template), results)
+
+    def __del__(self) -> None:
+        if self._template is not None:
+            raw.val_delete(addressof(self._template))
+
+
 class ComponentGuest(Guest):
     """A guest with a table of host resources."""
 
@@ -66,7 +86,8 @@ class ComponentGuest(Guest):
 
     def __init__(self, engine: int, request: GuestRequest, limits: Limits) -> None:
         super().__init__(engine, request, limits)
-        self.environment: tuple[tuple[str, str], ...] = ()
+        self.environment: Prepared
+        """`list<tuple<string, string>>`; set by who starts the guest."""
         self.resources: dict[int, Any] = {}
         self._last = 0
         self.scratch = (c_uint64 * 2)()

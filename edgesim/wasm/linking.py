@@ -13,7 +13,7 @@ from wasmtime import component as wasm_component
 from wasmtime.component import _types as T  # noqa: N812 - short for the many types of the component model
 
 from edgesim.wasm import raw
-from edgesim.wasm.component import VAL, ComponentGuest, Err, Glue
+from edgesim.wasm.component import VAL, ComponentGuest, Err, Glue, Prepared
 from edgesim.wasm.execution import LIVE, Guest, finish_at_once
 from edgesim.wasm.guest import Suspend
 
@@ -136,6 +136,9 @@ def _storer(glue: Glue, kind: Any) -> Callable[[ComponentGuest, int, Any], None]
     pack_into, from_address = VAL.pack_into, _CHARS.from_address
 
     def store(guest: ComponentGuest, results: int, value: Any) -> None:
+        if value.__class__ is Prepared:
+            value.store(guest, results, lower)
+            return
         pack_into(from_address(results), 0, *lower(guest, value))
 
     return store

@@ -93,6 +93,8 @@ vallist_new = _proto("wasmtime_component_vallist_new_uninit", None, P, c_size_t,
 valrecord_new = _proto("wasmtime_component_valrecord_new_uninit", None, P, c_size_t, fast=True)
 valflags_new = _proto("wasmtime_component_valflags_new_uninit", None, P, c_size_t, fast=True)
 val_new = _proto("wasmtime_component_val_new", P, P, fast=True)
+val_clone = _proto("wasmtime_component_val_clone", None, P, P, fast=True)
+val_delete = _proto("wasmtime_component_val_delete", None, P, fast=True)
 error_new = _proto("wasmtime_error_new", P, c_char_p)
 
 # -- callbacks --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import wasmtime
 
 from edgesim.errors import BundleError, GuestOutputError
 from edgesim.wasm import raw
-from edgesim.wasm.component import VAL, ComponentGuest
+from edgesim.wasm.component import VAL, ComponentGuest, Prepared
 from edgesim.wasm.host import host_functions
 from edgesim.wasm.host.http import IncomingRequest, ResponseOutparam
 from edgesim.wasm.linking import imported_functions, is_function, link
@@ -22,6 +22,8 @@ _HANDLER: Final = "wasi:http/incoming-handler@0.2."
 _TRAPS_WHEN_CALLED: Final = ("wasi:filesystem/", "wasi:sockets/")
 """Packages that common toolchains import and rarely call. There are no files and no sockets."""
 _RESOURCE: Final = 21
+_MAX_ENVIRONMENTS: Final = 512
+"""Of one worker in one process: a PoP each, and a version each."""
 
 
 class HttpCall:
@@ -39,7 +41,7 @@ class HttpCall:
         self._handles: list[int] = []
         self._args: Any = None
         self.guest = guest = ComponentGuest(linked.engine, request, limits)
-        guest.environment = environment
+        guest.environment = linked.environment(environment)
 
     def instantiate(self) -> int:
         """The future that makes the instance."""
@@ -107,10 +109,20 @@ class LinkedComponent:
         handle = component.type.exports(engine)[export].ty.exports(engine)["handle"].ty
         self.request_type, self.outparam_type = (conversions.type_id(kind.ty) for _, kind in handle.params)
         self._keep = (engine, component, linker, conversions, callbacks, index)
+        self._environments: dict[tuple[tuple[str, str], ...], Prepared] = {}
         self.engine = raw.address(engine.ptr())
         self.linker = raw.address(linker.ptr())
         self.component = raw.address(component.ptr())
         self.export_index = raw.address(index.ptr())
+
+    def environment(self, pairs: tuple[tuple[str, str], ...]) -> Prepared:
+        """The environment of one PoP, ready for its guests."""
+        prepared = self._environments.get(pairs)
+        if prepared is None:
+            if len(self._environments) >= _MAX_ENVIRONMENTS:
+                self._environments.clear()
+            prepared = self._environments[pairs] = Prepared(pairs)
+        return prepared
 
     def start(self, request: GuestRequest, limits: Limits, environment: tuple[tuple[str, str], ...]) -> HttpCall:
         """A new store for one request."""

@@ -10,13 +10,13 @@ from edgesim.wasm.host.io import InputStream, LogSink, OutputStream
 from edgesim.wasm.linking import HostTable
 
 if TYPE_CHECKING:
-    from edgesim.wasm.component import ComponentGuest
+    from edgesim.wasm.component import ComponentGuest, Prepared
 
 TABLE: Final = HostTable()
 
 
 @TABLE.add("wasi:cli/environment", "get-environment")
-def get_environment(guest: ComponentGuest) -> tuple[tuple[str, str], ...]:
+def get_environment(guest: ComponentGuest) -> Prepared:
     """The component's environment from its manifest, and EDGESIM_*."""
     return guest.environment
 
