@@ -44,6 +44,7 @@ class Nearest:
     """A routing policy small enough to read."""
 
     def rank(self, client, pops):
+        """By distance."""
         return tuple(p.id for p in sorted(pops, key=lambda p: (distance_km(client.at, p.at), p.id)))
 
 
@@ -57,6 +58,7 @@ class TestNetwork:
         self.costs = costs
 
     def legs(self, place, pop, bits):
+        """Up and down."""
         base_s = 0.002 + distance_km(place.at, self.at[pop]) / 100_000
         up_s = base_s + 0.010 * (bits & 0x7FF) / 2048
         down_s = base_s + 0.010 * (bits >> 11 & 0x7FF) / 2048
@@ -80,6 +82,7 @@ class Script:
         self.horizon_s = self.requests / self.rate + 8.0
 
     def specs(self):
+        """Eight PoPs."""
         return [
             PopSpec(
                 id=PopId(name), city=name, country="XX", at=LatLon(lat, lon), region="r", profile="t", slots=3, queue=12,
@@ -109,7 +112,7 @@ class Script:
         found = [(0.0, "deploy", 1)]
         for version, share in ((2, 0.3), (3, 0.55), (4, 0.56)):
             found.append((1.0 + share * span_s, "deploy", version))
-        for n in range(6):
+        for _ in range(6):
             pop = CITIES[int(len(CITIES) * stream.uniform())][0]
             at_s = 1.0 + stream.uniform() * span_s * 0.9
             found += [(at_s, "kill", pop), (at_s + 0.1 + stream.uniform() * 2.0, "restart", pop)]
@@ -117,6 +120,7 @@ class Script:
         return sorted((self.costs.quantise(t), name, arg) for t, name, arg in found)
 
     def release(self, version):
+        """Two components; even versions are not prefetched."""
         digest = lambda c: Digest(f"{version * 10 + c:064x}")  # noqa: E731
         return Release(
             app=APP, version=version, digest=digest(9), prefetch=version % 2 == 1,

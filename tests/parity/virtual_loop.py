@@ -45,9 +45,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._clock_resolution = math.ulp(0.0)
 
     def time(self):
+        """Virtual seconds."""
         return self.now_s
 
     def call_at(self, when, callback, *args, context=None):
+        """As asyncio's, first in first out among equal times."""
         timer = _FifoTimer(when, callback, args, self, context)
         timer.seq = next(self._numbers)
         heapq.heappush(self._scheduled, timer)
