@@ -57,6 +57,8 @@ class WasmGuests:
             StartError: the file is not a worker after all, or a limit was hit.
         """
         component = worker.component
+        # A file of an earlier life of this process is hashed before its first use, and pulled again if the disk has lied.
+        await self.fetch_bundle(pop, worker)
         try:
             loaded = await self._runtime.load(self._blobs.path(component.digest), component)
         except StartError:

@@ -128,15 +128,18 @@ class Edge:
     # -- life ---------------------------------------------------------------------------------------------------------
 
     @property
+    def flags(self) -> list[str]:
+        """What `edgesim up` is called with."""
+        return [part for name, value in self._flags.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+
+    @property
     def up_log(self) -> Path:
         """What `edgesim up` printed."""
         return self.folder / "up.log"
 
     def start(self, *wrapper: str) -> Self:
         """`edgesim up`, behind the command `wrapper` if there is one; returns when it is ready."""
-        argv = [*wrapper, sys.executable, "-P", "-m", "edgesim", "up"]
-        for name, value in self._flags.items():
-            argv += [f"--{name.replace('_', '-')}", str(value)]
+        argv = [*wrapper, sys.executable, "-P", "-m", "edgesim", "up", *self.flags]
         with self.up_log.open("ab") as log:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment, cwd=self.folder,
