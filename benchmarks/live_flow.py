@@ -201,9 +201,8 @@ class ByHand:
                 reason = "first" if router.ranking(request.place)[0] == pop_id else "skipped"
             self.publish(
                 RequestRouted(
-                    pop=pop_id, app=request.app, outcome=response.outcome, status=response.status, reason=reason,
-                    failed=tuple(request.failed), network_s=request.network_s, duration_s=now() - began_s,
-                    metro=request.place.metro,
+                    pop_id, request.app, response.outcome, response.status, reason, tuple(request.failed),
+                    request.network_s, now() - began_s, request.place.metro,
                 )
             )  # fmt: skip
 
@@ -260,11 +259,9 @@ class ByHand:
                 timings = response.timings
                 self.publish(
                     RequestServed(
-                        pop=pop_id, app=request.app, version=response.version, outcome=response.outcome,
-                        start=response.start, role=response.role, status=response.status, network_s=request.network_s,
-                        queue_s=request.queue_s, start_s=request.start_s,
-                        execute_s=timings.instantiate_s + timings.init_s + timings.execute_s,
-                        origin_s=timings.origin_s, duration_s=now() - began_s,
+                        pop_id, request.app, response.version, response.outcome, response.start, response.role,
+                        response.status, request.network_s, request.queue_s, request.start_s,
+                        timings.instantiate_s + timings.init_s + timings.execute_s, timings.origin_s, now() - began_s,
                     )
                 )  # fmt: skip
         return response

@@ -79,15 +79,15 @@ async def front_door(w: World, door: Door, request: Request) -> Response:
             response.body.close()
         w.publish(
             RequestRouted(
-                pop=response.pop,
-                app=request.app,
-                outcome=response.outcome,
-                status=response.status,
-                reason=reason(door, request, response.pop),
-                failed=tuple(request.failed),
-                network_s=request.network_s,
-                duration_s=w.now() - began_s,
-                metro=request.place.metro,
+                response.pop,
+                request.app,
+                response.outcome,
+                response.status,
+                reason(door, request, response.pop),
+                tuple(request.failed),
+                request.network_s,
+                w.now() - began_s,
+                request.place.metro,
             )
         )
     return response

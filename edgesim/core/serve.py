@@ -24,8 +24,10 @@ from edgesim.errors import (
 from edgesim.model.events import ColdStarted, RequestServed
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from edgesim.core.pool import Lease
-    from edgesim.core.pop import Pop, Worker
+    from edgesim.core.pop import Pop, Serving, Worker
     from edgesim.core.request import Request
     from edgesim.core.world import World
     from edgesim.model.ids import Outcome, PhaseName, Role, Start
@@ -42,7 +44,12 @@ async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
     request.queue_s = request.start_s = 0.0
     response = CLIENT_GONE
     try:
-        response = await _answer(w, pop, request, began_s)
+        serving = pop.apps.get(request.app)
+        if serving is None:
+            detail = f"no app {request.app} is deployed"
+            response = Response(404, "no_app", pop.spec.id, error="destination_not_found", detail=detail)
+        else:
+            response = await _answer(w, pop, request, serving, began_s)
     except PopUnreachableError:  # the PoP was killed: the front door's business
         raise
     except EdgesimError as error:
@@ -53,19 +60,19 @@ async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
             timings = response.timings
             w.publish(
                 RequestServed(
-                    pop=pop.spec.id,
-                    app=request.app,
-                    version=response.version,
-                    outcome=response.outcome,
-                    start=response.start,
-                    role=response.role,
-                    status=response.status,
-                    network_s=request.network_s,
-                    queue_s=request.queue_s,
-                    start_s=request.start_s,
-                    execute_s=timings.instantiate_s + timings.init_s + timings.execute_s,
-                    origin_s=timings.origin_s,
-                    duration_s=w.now() - began_s,
+                    pop.spec.id,
+                    request.app,
+                    response.version,
+                    response.outcome,
+                    response.start,
+                    response.role,
+                    response.status,
+                    request.network_s,
+                    request.queue_s,
+                    request.start_s,
+                    timings.instantiate_s + timings.init_s + timings.execute_s,
+                    timings.origin_s,
+                    w.now() - began_s,
                 )
             )
     return response
@@ -97,18 +104,19 @@ def failure(error: EdgesimError, pop: Pop) -> Response:
     )  # fmt: skip
 
 
-async def _answer(w: World, pop: Pop, request: Request, now_s: float) -> Response:
-    serving = pop.apps.get(request.app)
-    if serving is None:
-        detail = f"no app {request.app} is deployed"
-        return Response(404, "no_app", pop.spec.id, error="destination_not_found", detail=detail)
+def _answer(w: World, pop: Pop, request: Request, serving: Serving, now_s: float) -> Awaitable[Response]:
+    """By the worker that the path is routed to, else by the origin."""
     worker = serving.worker(request.path)
     if worker is None:
-        response = await w.fetch_origin(pop, request)
-        response.timings.origin_s = w.now() - now_s
-        response.pop, response.version = pop.spec.id, serving.release.version
-        return response
-    return await _run(w, pop, worker, request, now_s)
+        return _from_origin(w, pop, request, serving, now_s)
+    return _run(w, pop, worker, request, now_s)
+
+
+async def _from_origin(w: World, pop: Pop, request: Request, serving: Serving, arrived_s: float) -> Response:
+    response = await w.fetch_origin(pop, request)
+    response.timings.origin_s = w.now() - arrived_s
+    response.pop, response.version = pop.spec.id, serving.release.version
+    return response
 
 
 async def _run(w: World, pop: Pop, worker: Worker, request: Request, arrived_s: float) -> Response:

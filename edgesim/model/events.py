@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from edgesim.model.ids import AppName, HostId, Outcome, PhaseName, PopId, Role, Start
 
 
-@dataclass(slots=True, kw_only=True)  # not frozen: two of these per request, and frozen triples their cost
+@dataclass(slots=True)  # two of these per request: frozen triples their cost, and so do keywords, so flows use neither
 class RequestServed:
     """A PoP has dealt with a request (also with an error of its own)."""
 
@@ -33,7 +33,7 @@ class RequestServed:
     """Time at the PoP, measured: from arrival there to its answer."""
 
 
-@dataclass(slots=True, kw_only=True)  # not frozen: two of these per request, and frozen triples their cost
+@dataclass(slots=True)  # as RequestServed
 class RequestRouted:
     """The front door has finished a request."""
 

@@ -9,7 +9,8 @@ Randomness, costs and what the edge does are elsewhere: `sim/world.py`.
 from __future__ import annotations
 
 import types
-from heapq import heappop, heappush
+from collections import deque
+from heapq import heappop, heappush, heappushpop
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from edgesim.core.waiter import TIMED_OUT, TimedOut, Waiter
@@ -117,6 +118,8 @@ class Kernel:
         self._consequences = _CONSEQUENCE
         self._externals = _EXTERNAL
         self._in_external = False
+        self._consequent: deque[tuple[float, int, Any, Any]] = deque()
+        """What external events of this instant set going, in order; beside the heap, since its place is known."""
         self._flows: set[Flow] = set()
 
     # -- what the world calls -----------------------------------------------------------------------------------------
@@ -148,15 +151,32 @@ class Kernel:
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
-    def run(self, until_s: float = float("inf")) -> None:  # noqa: C901, PLR0912 - the hot loop: a call costs 60 ns
+    def run(self, until_s: float = float("inf")) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot loop: a call costs 60 ns
         """Carry out all entries up to and including `until_s`.
 
         Raises:
             TypeError: a flow awaited something that is not of this kernel; the message names it.
         """
-        heap = self._heap
-        while heap and heap[0][0] <= until_s:
-            time_s, seq, flow, value = heappop(heap)
+        heap, consequent = self._heap, self._consequent
+        later: tuple[float, int, Any, Any] | None = None
+        """When the flow that ran last goes on: pushed with the next pop in one step."""
+        while True:
+            if consequent and not (heap and heap[0][1] < _CONSEQUENCE and heap[0][0] <= self.now_s):
+                if later is not None:
+                    heappush(heap, later)
+                    later = None
+                entry = consequent.popleft()
+            elif later is not None:
+                entry = heappushpop(heap, later)
+                later = None
+            elif heap:
+                entry = heappop(heap)
+            else:
+                break
+            time_s, seq, flow, value = entry
+            if time_s > until_s:
+                heappush(heap, entry)
+                break
             self.now_s = time_s
             if flow is None:
                 self._in_external = True
@@ -190,7 +210,7 @@ class Kernel:
             if effect.__class__ is float:
                 self._seq = seq = self._seq + 1
                 flow.expects = seq
-                heappush(heap, (time_s + effect, seq, flow, None))
+                later = (time_s + effect, seq, flow, None)
             else:
                 self._park(flow, effect)
         self.current = None
@@ -215,12 +235,11 @@ class Kernel:
 
     def _push(self, time_s: float, flow: Flow, value: Any) -> None:
         if self._in_external:
-            self._consequences += 1
-            flow.expects = self._consequences
+            self._consequences = flow.expects = self._consequences + 1
+            self._consequent.append((time_s, flow.expects, flow, value))
         else:
-            self._seq += 1
-            flow.expects = self._seq
-        heappush(self._heap, (time_s, flow.expects, flow, value))
+            self._seq = flow.expects = self._seq + 1
+            heappush(self._heap, (time_s, flow.expects, flow, value))
 
     def _end(self, flow: Flow) -> None:
         self._flows.discard(flow)
@@ -238,3 +257,4 @@ class Kernel:
             flow.coro.close()
         self._flows.clear()
         self._heap.clear()
+        self._consequent.clear()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING, NoReturn
 
-from edgesim.core.request import Response, Timings
+from edgesim.core.request import Response
 from edgesim.core.waiter import TimedOut, Waiter
 from edgesim.errors import DeadlineExceededError, GuestTrapError, OriginError, StartError
 
@@ -110,7 +110,9 @@ class ModelledLeaves:
         await w.sleep(seconds)
         if traps:
             raise GuestTrapError("the modelled guest trapped")
-        return Response(200, "ok", timings=Timings(instantiate_s=costs.instantiate_s, execute_s=execute_s))
+        response = Response(200, "ok")
+        response.timings.instantiate_s, response.timings.execute_s = costs.instantiate_s, execute_s
+        return response
 
     async def fetch_origin(self, pop: Pop, request: Request) -> Response:
         """The origin answers for as long as the request's stream says."""

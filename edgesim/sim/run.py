@@ -97,18 +97,9 @@ class Simulation:
     def _actions(self, arrivals: Iterable[tuple[float, AppName, str, Place]]) -> Iterator[tuple[float, Any]]:
         base = key(self._seed)
         for number, (at_s, app, path, place) in enumerate(arrivals):
+            # Positional: id, app, method, target, headers, body, place, connection, stream; keywords cost more than all else.
             request = Request(
-                id="",
-                app=app,
-                method="GET",
-                target=path,
-                headers=(),
-                body=None,
-                place=place,
-                connection=Connection(),
-                stream=numbered(base, number),
-                arrived_s=at_s,
-                deadline_s=at_s + DEADLINE_S,
+                "", app, "GET", path, (), None, place, Connection(), numbered(base, number), at_s, at_s + DEADLINE_S
             )
             yield at_s, lambda request=request: self.kernel.spawn(front_door(self.world, self.door, request), "request")
 
