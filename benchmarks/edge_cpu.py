@@ -10,9 +10,13 @@ rounds, and that of the medians is beside it.
 from __future__ import annotations
 
 import json
+import tempfile
 from contextlib import ExitStack
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from wasmtime import wat2wasm
 
 from benchmarks._procs import child, cpu_s, edge, tree
 from edgesim.config.resources import resource_path
@@ -21,19 +25,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 GOAL = 1.6
-ROUNDS = 9
-REQUESTS = 2_000
+ROUNDS = 40
+REQUESTS = 500
 CONNECTIONS = 16
 WARM_UP = 600
 HOST = "hello.localhost"
 
 
 def run() -> list[dict[str, Any]]:
-    """Measure one process and three, each beside the yardstick."""
-    return [measure("edge-cpu", "1", GOAL), measure("edge-cpu-split", "3", None)]
+    """Measure one process and three, and the sample worker, each beside the yardstick."""
+    hello = resource_path("workers/hello/hello.wasm")
+    with tempfile.TemporaryDirectory() as folder:
+        smallest = Path(folder) / "smallest.wasm"
+        smallest.write_bytes(wat2wasm(Path(__file__).with_name("smallest.wat").read_text()))
+        return [
+            measure("edge-cpu", smallest, "1", GOAL),
+            measure("edge-cpu-split", smallest, "3", None),
+            measure("edge-cpu-hello", hello, "1", None),
+        ]
 
 
-def measure(name: str, processes: str, goal: float | None) -> dict[str, Any]:
+def measure(name: str, worker: Path, processes: str, goal: float | None) -> dict[str, Any]:
     """One entry: µs of CPU per request, and the ratio to the yardstick's."""
     with ExitStack() as stack:
         hello = stack.enter_context(child("benchmarks._aiohttp_yardstick", "hello"))
@@ -41,7 +53,7 @@ def measure(name: str, processes: str, goal: float | None) -> dict[str, Any]:
         load = stack.enter_context(child("benchmarks._load"))
         ours = stack.enter_context(edge("--time-scale", "0", "--processes", processes))
         ours.wait_ready()
-        ours.deploy("hello", resource_path("workers/hello/hello.wasm"))
+        ours.deploy("hello", worker)
         pids = tree(ours.process.pid)
         shapes = {
             "edge": lambda n: cost_us(load, ours.port, n, pids),

@@ -1,0 +1,125 @@
+;; The smallest wasi:http/incoming-handler worker that answers with a body: "hello", status 200, no header fields.
+;; Written by hand for benchmarks/edge_cpu.py; it makes the seven host calls that a response with a body needs.
+(component $proxy
+  (import "wasi:io/error@0.2.0" (instance $io-error
+    (export "error" (type (sub resource)))))
+  (alias export $io-error "error" (type $error))
+
+  (import "wasi:io/streams@0.2.0" (instance $streams
+    (alias outer $proxy $error (type $outer-error))
+    (export "error" (type $error (eq $outer-error)))
+    (export "output-stream" (type $output-stream (sub resource)))
+    (type $stream-error' (variant (case "last-operation-failed" (own $error)) (case "closed")))
+    (export "stream-error" (type $stream-error (eq $stream-error')))
+    (export "[method]output-stream.blocking-write-and-flush"
+      (func (param "self" (borrow $output-stream)) (param "contents" (list u8))
+        (result (result (error $stream-error)))))))
+  (alias export $streams "output-stream" (type $output-stream))
+
+  (import "wasi:http/types@0.2.0" (instance $types
+    (alias outer $proxy $output-stream (type $outer-output-stream))
+    (export "output-stream" (type $output-stream (eq $outer-output-stream)))
+    (export "fields" (type $fields (sub resource)))
+    (export "incoming-request" (type $incoming-request (sub resource)))
+    (export "outgoing-response" (type $outgoing-response (sub resource)))
+    (export "outgoing-body" (type $outgoing-body (sub resource)))
+    (export "response-outparam" (type $response-outparam (sub resource)))
+    (export "trailers" (type $trailers (eq $fields)))
+    (type $dns' (record (field "rcode" (option string)) (field "info-code" (option u16))))
+    (export "DNS-error-payload" (type $dns (eq $dns')))
+    (type $tls' (record (field "alert-id" (option u8)) (field "alert-message" (option string))))
+    (export "TLS-alert-received-payload" (type $tls (eq $tls')))
+    (type $size' (record (field "field-name" (option string)) (field "field-size" (option u32))))
+    (export "field-size-payload" (type $size (eq $size')))
+    (type $error-code' (variant
+      (case "DNS-timeout") (case "DNS-error" $dns) (case "destination-not-found") (case "destination-unavailable")
+      (case "destination-IP-prohibited") (case "destination-IP-unroutable") (case "connection-refused")
+      (case "connection-terminated") (case "connection-timeout") (case "connection-read-timeout")
+      (case "connection-write-timeout") (case "connection-limit-reached") (case "TLS-protocol-error")
+      (case "TLS-certificate-error") (case "TLS-alert-received" $tls) (case "HTTP-request-denied")
+      (case "HTTP-request-length-required") (case "HTTP-request-body-size" (option u64))
+      (case "HTTP-request-method-invalid") (case "HTTP-request-URI-invalid") (case "HTTP-request-URI-too-long")
+      (case "HTTP-request-header-section-size" (option u32)) (case "HTTP-request-header-size" (option $size))
+      (case "HTTP-request-trailer-section-size" (option u32)) (case "HTTP-request-trailer-size" $size)
+      (case "HTTP-response-incomplete") (case "HTTP-response-header-section-size" (option u32))
+      (case "HTTP-response-header-size" $size) (case "HTTP-response-body-size" (option u64))
+      (case "HTTP-response-trailer-section-size" (option u32)) (case "HTTP-response-trailer-size" $size)
+      (case "HTTP-response-transfer-coding" (option string)) (case "HTTP-response-content-coding" (option string))
+      (case "HTTP-response-timeout") (case "HTTP-upgrade-failed") (case "HTTP-protocol-error") (case "loop-detected")
+      (case "configuration-error") (case "internal-error" (option string))))
+    (export "error-code" (type $error-code (eq $error-code')))
+    (export "[constructor]fields" (func (result (own $fields))))
+    (export "[constructor]outgoing-response"
+      (func (param "headers" (own $fields)) (result (own $outgoing-response))))
+    (export "[method]outgoing-response.body"
+      (func (param "self" (borrow $outgoing-response)) (result (result (own $outgoing-body)))))
+    (export "[method]outgoing-body.write"
+      (func (param "self" (borrow $outgoing-body)) (result (result (own $output-stream)))))
+    (export "[static]outgoing-body.finish"
+      (func (param "this" (own $outgoing-body)) (param "trailers" (option (own $trailers)))
+        (result (result (error $error-code)))))
+    (export "[static]response-outparam.set"
+      (func (param "param" (own $response-outparam))
+        (param "response" (result (own $outgoing-response) (error $error-code)))))))
+  (alias export $types "incoming-request" (type $incoming-request))
+  (alias export $types "response-outparam" (type $response-outparam))
+
+  ;; A module of its own for the memory, so that host functions can be lowered before $main exists. Nothing allocates.
+  (core module $libc
+    (memory (export "memory") 1)
+    (data (i32.const 64) "hello")
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable))
+  (core instance $libc (instantiate $libc))
+  (alias core export $libc "memory" (core memory $memory))
+  (alias core export $libc "cabi_realloc" (core func $realloc))
+
+  (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
+    (memory (core memory $memory)) (realloc (core func $realloc))))
+  (core func $new-fields (canon lower (func $types "[constructor]fields")))
+  (core func $new-response (canon lower (func $types "[constructor]outgoing-response")))
+  (core func $body (canon lower (func $types "[method]outgoing-response.body") (memory (core memory $memory))))
+  (core func $body-write (canon lower (func $types "[method]outgoing-body.write") (memory (core memory $memory))))
+  (core func $finish (canon lower (func $types "[static]outgoing-body.finish")
+    (memory (core memory $memory)) (realloc (core func $realloc))))
+  (core func $set (canon lower (func $types "[static]response-outparam.set") (memory (core memory $memory))))
+  (core func $drop (canon resource.drop $output-stream))
+
+  ;; Results of more than one word are put at address 0.
+  (core module $main
+    (import "host" "memory" (memory 1))
+    (import "host" "write" (func $write (param i32 i32 i32 i32)))
+    (import "host" "new-fields" (func $new-fields (result i32)))
+    (import "host" "new-response" (func $new-response (param i32) (result i32)))
+    (import "host" "body" (func $body (param i32 i32)))
+    (import "host" "body-write" (func $body-write (param i32 i32)))
+    (import "host" "finish" (func $finish (param i32 i32 i32 i32)))
+    (import "host" "set" (func $set (param i32 i32 i32 i32 i64 i32 i32 i32 i32)))
+    (import "host" "drop" (func $drop (param i32)))
+    (func (export "handle") (param $request i32) (param $outparam i32)
+      (local $response i32) (local $outgoing i32) (local $stream i32)
+      (local.set $response (call $new-response (call $new-fields)))
+      (call $body (local.get $response) (i32.const 0))
+      (local.set $outgoing (i32.load (i32.const 4)))
+      (call $body-write (local.get $outgoing) (i32.const 0))
+      (local.set $stream (i32.load (i32.const 4)))
+      (call $set (local.get $outparam) (i32.const 0) (local.get $response) (i32.const 0) (i64.const 0)
+        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+      (call $write (local.get $stream) (i32.const 64) (i32.const 5) (i32.const 0))
+      (call $drop (local.get $stream))
+      (call $finish (local.get $outgoing) (i32.const 0) (i32.const 0) (i32.const 0))))
+  (core instance $host
+    (export "memory" (memory $memory))
+    (export "write" (func $write))
+    (export "new-fields" (func $new-fields))
+    (export "new-response" (func $new-response))
+    (export "body" (func $body))
+    (export "body-write" (func $body-write))
+    (export "finish" (func $finish))
+    (export "set" (func $set))
+    (export "drop" (func $drop)))
+  (core instance $main (instantiate $main (with "host" (instance $host))))
+
+  (func $handle (param "request" (own $incoming-request)) (param "response-out" (own $response-outparam))
+    (canon lift (core func $main "handle")))
+  (instance $handler (export "handle" (func $handle)))
+  (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))
