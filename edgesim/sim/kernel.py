@@ -151,7 +151,7 @@ class Kernel:
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
-    def run(self, until_s: float = float("inf")) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot loop: a call costs 60 ns
+    def run(self, until_s: float = float("inf")) -> None:  # noqa: C901, PLR0912, PLR0915 - hot loop: a call costs 60 ns
         """Carry out all entries up to and including `until_s`.
 
         Raises:
