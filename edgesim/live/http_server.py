@@ -128,7 +128,6 @@ async def send(
                 and request.keep_alive
                 and status >= 200
                 and status not in (204, 304)
-                and "content-type" in headers
             ):
                 return _SmallResponse(status, headers, body)
         return web.Response(status=status, headers=headers, body=body)
@@ -165,6 +164,8 @@ class _SmallResponse(web.StreamResponse):
     def __init__(self, status: int, headers: CIMultiDict[str], body: bytes) -> None:
         super().__init__(status=status, headers=headers)
         lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+        if body and "content-type" not in headers:
+            lines.append("content-type: application/octet-stream\r\n")  # as aiohttp does
         if "date" not in headers:
             lines.append(f"date: {rfc822_formatted_time()}\r\n")
         head = "".join(lines)
