@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from edgesim.errors import EdgesimError
 from edgesim.model.http import HOP_BY_HOP
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from edgesim.errors import EdgesimError
     from edgesim.model.http import Body, Headers
 
 
@@ -20,10 +20,24 @@ def fields_of(answer: aiohttp.ClientResponse) -> Headers:
     return tuple((name, value) for key, value in answer.headers.items() if (name := key.lower()) not in HOP_BY_HOP)
 
 
-async def chunks(body: Body) -> AsyncIterator[bytes]:
-    """A body as aiohttp's client sends it."""
-    while (chunk := await body.next()) is not None:
-        yield chunk
+class Upload:
+    """A request's body as aiohttp's client sends it; `answer` is set once the head of the answer is there."""
+
+    __slots__ = ("_body", "answer")
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self.answer: aiohttp.ClientResponse | None = None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body. If it fails while the answer is coming, the connection ends: else both sides wait for each other."""
+        try:
+            while (chunk := await self._body.next()) is not None:
+                yield chunk
+        except EdgesimError:
+            if self.answer is not None:
+                self.answer.close()
+            raise
 
 
 class AnswerBody:

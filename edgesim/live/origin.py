@@ -16,7 +16,7 @@ from yarl import URL
 
 from edgesim.core.request import Response
 from edgesim.errors import EdgesimError, OriginError, OriginTimeoutError
-from edgesim.live.http_client import AnswerBody, chunks, fields_of
+from edgesim.live.http_client import AnswerBody, Upload, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,14 +88,17 @@ class LiveOrigins:
 
     async def _fetch(self, origin: OriginSpec, request: Request) -> Response:
         headers: CIMultiDict[str] = CIMultiDict(request.headers)
+        upload = None if request.body is None else Upload(request.body)
         answer = await self._session.request(
             request.method,
             URL(origin.url.rstrip("/") + request.target, encoded=True),
             headers=headers,
-            data=None if request.body is None else chunks(request.body),
+            data=None if upload is None else upload.chunks(),
             allow_redirects=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
+        if upload is not None:
+            upload.answer = answer
         body = AnswerBody(answer, lambda: OriginError(f"origin {origin.name} broke off in the middle of its response"))
         return Response(answer.status, "ok", headers=fields_of(answer), body=body)
 

@@ -16,7 +16,7 @@ from yarl import URL
 
 from edgesim.errors import DeadlineExceededError, EdgesimError, PopUnreachableError
 from edgesim.live import hop
-from edgesim.live.http_client import AnswerBody, chunks, fields_of
+from edgesim.live.http_client import AnswerBody, Upload, fields_of
 
 if TYPE_CHECKING:
     from edgesim.core.request import Request, Response
@@ -69,15 +69,18 @@ class HttpTransport:
         now_s = time.monotonic()
         headers: CIMultiDict[str] = CIMultiDict(request.headers)
         headers.update(hop.request_headers(request, pop, self._token, now_s))
+        upload = None if request.body is None else Upload(request.body)
         try:
             async with asyncio.timeout_at(request.deadline_s + GRACE_S):
                 answer = await self._session.request(
                     request.method,
                     URL(base + request.target, encoded=True),
                     headers=headers,
-                    data=None if request.body is None else chunks(request.body),
+                    data=None if upload is None else upload.chunks(),
                     allow_redirects=False,
                 )
+                if upload is not None:
+                    upload.answer = answer
                 return await _response(pop, answer)
         except aiohttp.ServerTimeoutError as exc:  # a TimeoutError too, but it is the connection's
             raise PopUnreachableError(f"{pop} did not accept the connection") from exc
