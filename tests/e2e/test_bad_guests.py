@@ -60,6 +60,7 @@ def hammer(edge: Edge, app: str, count: int = 24) -> list[Answer | None]:
         ("wagi", "sleep", 504, "E0402"),
         ("wagi", "grow", 502, "E0404"),
         ("wasi-http", "grow", 502, "E0401"),  # after a component's trap its memory cannot be seen any more
+        ("wagi", "huge", 502, "E0404"),
         ("wagi", "silent", 502, "E0405"),
         ("wasi-http", "silent", 502, "E0405"),
         ("wagi", "malformed", 502, "E0405"),
@@ -101,17 +102,6 @@ def test_a_flood_is_cut_off(shared_edge: Edge, tmp_path: Path, abi: Abi) -> None
     assert all(answer is None or answer.status >= 500 for answer in answers), answers
     assert neighbour.failed == []
     assert pages * 4096 < 400 << 20
-
-
-def test_a_worker_that_wants_too_much_at_start(shared_edge: Edge, tmp_path: Path) -> None:
-    """256 MiB of initial memory: the request or the deployment fails, nothing else."""
-    prepare(tmp_path, "huge", "wagi", "huge")
-    done = shared_edge.cli("deploy", tmp_path, code=None)
-    answer = shared_edge.http("huge", metro="Tokyo")
-
-    assert done.code in (0, 2, 4)
-    assert answer.status in (404, 502), answer
-    assert shared_edge.http("hello", metro="Tokyo").status == 200
 
 
 def test_a_good_version_ends_the_trouble_of_a_bad_one(shared_edge: Edge, tmp_path: Path) -> None:

@@ -113,13 +113,19 @@ def test_the_embedded_broker(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("broker", ["auto", "embedded"])
 def test_one_process(tmp_path: Path, broker: str) -> None:
-    """The whole edge in one process: the same smoke; killing a host has nothing to kill, and says so."""
+    """The whole edge in one process: the same smoke; no host to kill; SIGKILL takes the broker with it."""
     with running_edge(tmp_path, processes=1, broker=broker) as edge:
         smoke(edge)
         refused = edge.cli("hosts", "kill", "host1", code=None)
 
         assert refused.code in (1, 2)
         assert "one process" in refused.err
+        assert edge.process is not None
+        edge.process.kill()
+        edge.process.wait()
+        until(lambda: not edge.pids(), timeout_s=10, what="its broker ends with it")
+        edge.start()
+        until(lambda: edge.converged("hello", 1))
         assert edge.http("hello", metro="Frankfurt").status == 200
 
 
