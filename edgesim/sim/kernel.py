@@ -134,7 +134,7 @@ class Kernel:
     def at(self, time_s: float, action: Callable[[], object]) -> None:
         """Run `action` as an external event. Among those of one instant, in the order of these calls."""
         self._externals += 1
-        heappush(self._heap, (max(time_s, self.now_s), self._externals, None, action))
+        heappush(self._heap, (max(self.now_s, time_s), self._externals, None, action))
 
     def feed(self, arrivals: Iterator[tuple[float, Callable[[], object]]]) -> None:
         """Run each `(time, action)` of a sorted, possibly endless iterator as an external event; one is held at a time."""
