@@ -128,13 +128,18 @@ class Kernel:
         """Start a flow at the current instant, after what is already due."""
         flow = Flow(coro, name)
         self._flows.add(flow)
-        self._push(self.now_s, flow, None)
+        if self._in_external:  # as `_push`, written out for arrivals
+            self._consequences = flow.expects = seq = self._consequences + 1
+            self._consequent.append((self.now_s, seq, flow, None))
+        else:
+            self._push(self.now_s, flow, None)
         return flow
 
     def at(self, time_s: float, action: Callable[[], object]) -> None:
         """Run `action` as an external event. Among those of one instant, in the order of these calls."""
-        self._externals += 1
-        heappush(self._heap, (max(self.now_s, time_s), self._externals, None, action))
+        self._externals = seq = self._externals + 1
+        now_s = self.now_s
+        heappush(self._heap, (time_s if time_s > now_s else now_s, seq, None, action))  # noqa: FURB136 - max() is a call
 
     def feed(self, arrivals: Iterator[tuple[float, Callable[[], object]]]) -> None:
         """Run each `(time, action)` of a sorted, possibly endless iterator as an external event; one is held at a time."""
@@ -208,8 +213,7 @@ class Kernel:
                 self._end(flow)
                 raise
             if effect.__class__ is float:
-                self._seq = seq = self._seq + 1
-                flow.expects = seq
+                self._seq = flow.expects = seq = self._seq + 1
                 later = (time_s + effect, seq, flow, None)
             else:
                 self._park(flow, effect)
