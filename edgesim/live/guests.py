@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgesim.core.request import Response, Timings
 from edgesim.errors import EdgesimError, StartError, StorageError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgesim.core.request import Request
     from edgesim.live.blobs import BlobStore
     from edgesim.model.ids import PhaseName
-    from edgesim.wasm.runtime import Runtime
+    from edgesim.wasm.runtime import LoadedWorker, Runtime
 
 
 class WasmGuests:
@@ -72,8 +72,7 @@ class WasmGuests:
             ("EDGESIM_APP", str(worker.release.app)),
             ("EDGESIM_VERSION", str(worker.release.version)),
         )
-        routes = {r.component: r.pattern for r in worker.release.routes}
-        worker.handle = (loaded, environment, routes[component.id])
+        worker.handle = (loaded, environment)
         worker.loaded_bytes = loaded.size_bytes
         return tuple(loaded.phases)
 
@@ -87,8 +86,8 @@ class WasmGuests:
     async def run_worker(self, pop: Pop, worker: Worker, request: Request) -> Response:
         """Run the guest in a fresh instance."""
         del pop
-        handle: tuple[Any, tuple[tuple[str, str], ...], str] = worker.handle
-        loaded, environment, route = handle
+        handle: tuple[LoadedWorker, tuple[tuple[str, str], ...]] = worker.handle
+        loaded, environment = handle
         answer = await loaded.run(
             GuestRequest(
                 method=request.method,
@@ -99,7 +98,7 @@ class WasmGuests:
                 scheme="https" if request.secure else "http",
                 client_address=request.place.address,
                 deadline_s=request.deadline_s,
-                route=route,
+                route=worker.release.pattern(request.path),
             ),
             worker.component.limits,
             environment,

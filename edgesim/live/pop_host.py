@@ -19,6 +19,7 @@ from edgesim.config.messages import Presence, encode, health_of, reported_of
 from edgesim.core.beat import beat, health
 from edgesim.core.desired import (
     NO_GENERATION,
+    Generation,
     desired_filter,
     health_topic,
     presence_topic,
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
     from edgesim.model.topology import PopSpec
     from edgesim.observe.recorder import Recorder
 
-ADMIN_PREFIX: Final = "/-/"
+ACCEPTED_MAX: Final = 8
+"""Documents of a PoP that are remembered until one of them is good."""
 _log = logging.getLogger(__name__)
 
 
@@ -77,8 +79,11 @@ class PopHost:
         self._verifier = verifier
         self._token = token
         self._beat_s = beat_s
-        self._newest: dict[PopId, bytes] = {}
-        """Each PoP's newest accepted document as received; it is kept on disk once the PoP is ready with it."""
+        self._accepted: dict[PopId, dict[Generation, bytes]] = {pop: {} for pop in self.pops}
+        """The last genuine documents of each PoP as received; one is kept on disk when the PoP is ready with it."""
+        self._kept: dict[PopId, Generation] = dict.fromkeys(self.pops, NO_GENERATION)
+        """The generation on disk, as far as this process has written it."""
+        self._writing = {pop: asyncio.Lock() for pop in self.pops}
         self._reports: dict[PopId, PopReported] = {}
         self._seq = 0
         self._bus: Bus | None = None
@@ -137,29 +142,31 @@ class PopHost:
         kept = self._state.document(pop.spec.id, self._verifier)
         if kept is not None:
             self.world.spawn(self._apply(pop, kept, 0.0), f"apply:{pop.spec.id}")
-        missed = self._newest.get(pop.spec.id)
-        if missed is not None:
-            document = self._verifier.open(missed, pop=pop.spec.id)
-            if kept is None or document.generation > kept.generation:
-                self.world.spawn(self._apply(pop, document, 0.0), f"apply:{pop.spec.id}")
+        accepted = self._accepted[pop.spec.id]
+        newest = max(accepted, default=NO_GENERATION)
+        if newest > (kept.generation if kept else NO_GENERATION):
+            missed = self._verifier.open(accepted[newest], pop=pop.spec.id)
+            self.world.spawn(self._apply(pop, missed, 0.0), f"apply:{pop.spec.id}")
 
     def _on_desired(self, topic: str, raw: bytes) -> None:
         """A desired document has arrived. One that is not genuine is refused, and the last good one stays."""
         pop = self.pops.get(PopId(topic.rsplit("/", 1)[1]))
         if pop is None or not raw:
             return
-        newest = pop.document.generation if pop.document else NO_GENERATION
+        accepted = self._accepted[pop.spec.id]
+        newest = max([*accepted, pop.document.generation if pop.document else NO_GENERATION])
         try:
             document = self._verifier.open(raw, pop=pop.spec.id, newest=newest)
         except TrustError as error:
+            self.recorder.refused_document(pop.spec.id)
             _log.warning("%s: %s: %s", pop.spec.id, error.code, error.message)
             return
-        if not pop.alive:
-            self._newest[pop.spec.id] = raw  # a dead PoP hears nothing; its host remembers for its restart
-            return
-        self._newest[pop.spec.id] = raw
-        distribute_s = max(0.0, time.time() - document.issued_s)
-        self.world.spawn(self._apply(pop, document, distribute_s), f"apply:{pop.spec.id}")
+        for older in sorted(accepted)[: 1 - ACCEPTED_MAX]:
+            del accepted[older]
+        accepted[document.generation] = raw
+        if pop.alive:  # a dead PoP hears nothing; its host remembers for its restart
+            distribute_s = max(0.0, time.time() - document.issued_s)
+            self.world.spawn(self._apply(pop, document, distribute_s), f"apply:{pop.spec.id}")
 
     async def _apply(self, pop: Pop, document: DesiredDocument, distribute_s: float) -> None:
         await apply_desired(self.world, pop, document, distribute_s)
@@ -174,7 +181,8 @@ class PopHost:
             self._reports[event.pop] = event
             self._send(reported_topic(self.host, event.pop), event)
             if event.state == "ready":
-                self.world.spawn(self._keep(event.pop, event.gen), f"keep:{event.pop}")
+                generation = Generation(event.epoch, event.gen)
+                self.world.spawn(self._keep(event.pop, generation), f"keep:{event.pop}")
         elif isinstance(event, ColdStarted) and event.start == "absent":
             self.world.spawn(self._keep(event.pop, None), f"keep:{event.pop}")
 
@@ -188,15 +196,15 @@ class PopHost:
             message = reported_of(event, host=self.host, boot=self.boot, seq=self._seq, sent_s=time.time())
             self._bus.publish(topic, encode(message), retain=True)
 
-    async def _keep(self, pop_id: PopId, gen: int | None) -> None:
-        """Write down what a PoP has; with `gen`, also the document of that generation, which is good now."""
-        pop = self.pops[pop_id]
-        disk, raw = set(pop.disk), self._newest.get(pop_id)
-        fits = pop.document is not None and pop.document.gen == gen
+    async def _keep(self, pop_id: PopId, good: Generation | None) -> None:
+        """Write down what a PoP has; with `good`, also the document of that generation, unless a newer one is good by now."""
+        accepted = self._accepted[pop_id]
         try:
-            await asyncio.to_thread(self._state.keep_disk, pop_id, disk)
-            if fits and raw is not None:
-                await asyncio.to_thread(self._state.keep_document, pop_id, raw)
+            async with self._writing[pop_id]:
+                await asyncio.to_thread(self._state.keep_disk, pop_id, set(self.pops[pop_id].disk))
+                if good is not None and good in accepted and good > self._kept[pop_id]:
+                    await asyncio.to_thread(self._state.keep_document, pop_id, accepted[good])
+                    self._kept[pop_id] = good
         except StorageError as error:
             # It serves on from memory; what is lost is the state after a restart without a control plane.
             _log.warning("%s: %s: %s", pop_id, error.code, error.message)

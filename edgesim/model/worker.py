@@ -70,13 +70,19 @@ class Release:
 
     def route(self, path: str) -> Component | None:
         """The component that serves `path` (without query): the longest pattern wins, exact before prefix."""
-        best: Route | None = None
-        for route in self.routes:
-            if route.matches(path) and (best is None or _rank(route) > _rank(best)):
-                best = route
-        if best is None:
-            return None
-        return next(c for c in self.components if c.id == best.component)
+        best = self._best(path)
+        return None if best is None else next(c for c in self.components if c.id == best.component)
+
+    def pattern(self, path: str) -> str:
+        """The pattern of the route that serves `path`; empty when none does."""
+        if len(self.routes) == 1:
+            return self.routes[0].pattern  # the usual case, on the path of each request
+        best = self._best(path)
+        return "" if best is None else best.pattern
+
+    def _best(self, path: str) -> Route | None:
+        matching = [route for route in self.routes if route.matches(path)]
+        return max(matching, key=_rank, default=None)
 
 
 def _rank(route: Route) -> tuple[int, int]:

@@ -137,6 +137,13 @@ ROUTED_REQUESTS: Final = Metric(
     labels=("pop", "reason"),
     scope="front door",
 )
+REFUSED_DOCUMENTS: Final = Metric(
+    name="edgesim_refused_documents_total",
+    kind="counter",
+    help="Desired documents that a PoP refused: not signed by this control plane, for another PoP, or older than its own.",
+    labels=("pop",),
+    scope="pop",
+)
 FAILOVERS: Final = Metric(
     name="edgesim_failovers_total",
     kind="counter",
@@ -206,6 +213,7 @@ CATALOG: Final = {
         ROLLOUT_POPS,
         FRONT_DOOR_REQUESTS,
         ROUTED_REQUESTS,
+        REFUSED_DOCUMENTS,
         FAILOVERS,
         FRONT_DOOR_DURATION,
         FRONT_DOOR_NETWORK,

@@ -86,6 +86,7 @@ class Recorder:
         for metric in (catalog.POP_UP, catalog.INSTANCES_BUSY, catalog.QUEUE_DEPTH, catalog.LOADED_BYTES):
             self._store.number(metric, pop).value = 0
         self._store.number(catalog.POOL_SLOTS, pop).value = slots
+        self._store.number(catalog.REFUSED_DOCUMENTS, pop).value = 0
         for start in ("absent", "disk"):
             for role in ("trigger", "waiter", DEPLOY_ROLE):
                 self._store.number(catalog.COLD_STARTS, pop, start, role)
@@ -114,6 +115,10 @@ class Recorder:
     def handle(self, event: Event) -> None:
         """Count an event that happened in this process."""
         self._handlers[type(event)](event)
+
+    def refused_document(self, pop: str) -> None:
+        """Count a desired document that is not what it should be."""
+        self._store.number(catalog.REFUSED_DOCUMENTS, pop).value += 1
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that can be merged across processes, as JSON-able values."""

@@ -218,13 +218,15 @@ _BYTE: Final = VAL.pack(2, 0, 0, 0)
 def _list(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
     if isinstance(kind.element, T.U8):  # one C value per byte: take and set every 32nd byte
 
-        def bytes_up(_guest: ComponentGuest, words: Words, i: int) -> bytes:
+        def bytes_up(guest: ComponentGuest, words: Words, i: int) -> bytes:
             size = words[i]
+            guest.copied_bytes += size
             return string_at(words[i + 1], size * raw.VAL_BYTES)[8 :: raw.VAL_BYTES] if size else b""
 
         def bytes_down(guest: ComponentGuest, value: bytes) -> tuple[int, int, int, int]:
             values = bytearray(_BYTE * len(value))
             values[8 :: raw.VAL_BYTES] = value
+            guest.copied_bytes += len(value)
             return (13, *guest.block(raw.vallist_new, len(value), bytes(values)), 0)
 
         return bytes_up, bytes_down

@@ -169,6 +169,14 @@ async def test_a_megabyte_streams_through_a_bounded_window(worker):
     assert source.closed
 
 
+async def test_a_megabyte_needs_no_more_than_the_default_limits(worker):
+    """What the component C API takes for carrying bytes is not counted against the worker."""
+    body = bytes(range(256)) * 4096
+    response = await worker.run(request("/echo", method="POST", body=BytesBody(body)), Limits())
+
+    assert await read_all(response) == body
+
+
 async def test_a_response_can_be_read_while_the_request_is_being_sent(worker):
     """The head and the first bytes come before the request has ended."""
     source = Slow([b"one", b"two"])

@@ -102,7 +102,7 @@ def _without_redirections(words: list[str]) -> list[str]:
 def parse(arguments: list[str]) -> click.Context:
     """Parse a command line as `edgesim` would, without running it. Raises click.UsageError."""
     command: click.Command = cli
-    context = click.Context(cli, info_name="edgesim")
+    context = click.Context(cli, info_name="edgesim", **cli.context_settings)
     rest = list(arguments)
     while isinstance(command, click.Group):
         if not rest or rest[0].startswith("-"):

@@ -28,6 +28,7 @@ def filled() -> Recorder:
     for event in traffic(POPS, requests=100):
         recorder.handle(event)
     recorder.loop_lag(0.0003)
+    recorder.refused_document("fra1")
     return recorder
 
 
