@@ -109,7 +109,8 @@ class ComponentGuest(Guest):
         host = raw.resource_host_new(True, self.put(resource), type_id)
         error = raw.resource_host_to_any(self.context, host, self.scratch_at)
         raw.resource_host_delete(host)
-        raw.check(error)
+        if error:
+            raw.check(error)
         return self.scratch[0]
 
     def vec(self, data: bytes) -> tuple[int, int]:
@@ -339,7 +340,9 @@ def _borrow(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
 
 def _rep(guest: ComponentGuest, pointer: int) -> int:
     """The number of the resource behind a handle. Raises WasmtimeError when it is another host type."""
-    raw.check(raw.resource_any_to_host(guest.context, pointer, guest.scratch_at))
+    error = raw.resource_any_to_host(guest.context, pointer, guest.scratch_at)
+    if error:
+        raw.check(error)
     host = guest.scratch[0]
     rep: int = raw.resource_host_rep(host)
     raw.resource_host_delete(host)

@@ -13,7 +13,7 @@ from wasmtime import component as wasm_component
 from wasmtime.component import _types as T  # noqa: N812 - short for the many types of the component model
 
 from edgesim.wasm import raw
-from edgesim.wasm.component import VAL, ComponentGuest, Err, Glue, Prepared
+from edgesim.wasm.component import VAL, ComponentGuest, Err, Glue, Lift, Prepared
 from edgesim.wasm.execution import LIVE, Guest, finish_at_once
 from edgesim.wasm.guest import Suspend
 
@@ -114,18 +114,29 @@ def _invoker(glue: Glue, kind: Any, function: Callable[..., Any]) -> Callable[[C
     """Lifts the arguments and calls the host function. Arguments are lifted at once: they die with the call."""
     lifts = [(glue.convert(t)[0], 4 * n + 1) for n, (_, t) in enumerate(kind.params)]
     from_address: Callable[[int], Any] = (c_uint64 * (4 * max(len(lifts), 1))).from_address
-    fallible = isinstance(kind.result, T.ResultType)
 
-    def invoke(guest: ComponentGuest, args: int) -> Any:
-        words = from_address(args) if lifts else ()
+    def many(guest: ComponentGuest, args: int) -> Any:
+        words = from_address(args)
+        return function(guest, *[lift(guest, words, i) for lift, i in lifts])
+
+    def one(guest: ComponentGuest, args: int) -> Any:
+        return function(guest, only(guest, from_address(args), 1))
+
+    def none(guest: ComponentGuest, _args: int) -> Any:
+        return function(guest)
+
+    only: Lift = lifts[0][0] if lifts else lambda _guest, _words, _i: None
+    call = many if len(lifts) > 1 else one if lifts else none  # most calls have one argument: a handle
+    if not isinstance(kind.result, T.ResultType):
+        return call
+
+    def fallible(guest: ComponentGuest, args: int) -> Any:
         try:
-            return function(guest, *[lift(guest, words, i) for lift, i in lifts])
+            return call(guest, args)
         except Err as exc:
-            if not fallible:
-                raise
             return exc
 
-    return invoke
+    return fallible
 
 
 def _storer(glue: Glue, kind: Any) -> Callable[[ComponentGuest, int, Any], None]:

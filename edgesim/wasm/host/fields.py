@@ -35,11 +35,13 @@ FORBIDDEN: Final = frozenset(
 class Fields:
     """A list of (name, value); names keep the guest's case and compare without it."""
 
-    __slots__ = ("entries", "mutable")
+    __slots__ = ("_bytes", "entries", "mutable")
 
     def __init__(self, entries: Iterable[tuple[str, bytes]] = (), *, mutable: bool = True) -> None:
         self.entries = list(entries)
         self.mutable = mutable
+        self._bytes = 0
+        """What was ever appended: an upper bound of what is there, so that appending needs no sum."""
 
     def get(self, name: str) -> list[bytes]:
         """Every value of a name."""
@@ -62,7 +64,10 @@ class Fields:
         if _BAD_VALUE.search(value):
             raise Err(Var("invalid-syntax"))
         self.entries.append((name, value))
-        if len(self.entries) > MAX_FIELDS or sum(len(n) + len(v) for n, v in self.entries) > MAX_FIELD_BYTES:
+        self._bytes += len(name) + len(value)
+        if self._bytes > MAX_FIELD_BYTES:
+            self._bytes = sum(len(n) + len(v) for n, v in self.entries)
+        if len(self.entries) > MAX_FIELDS or self._bytes > MAX_FIELD_BYTES:
             raise GuestOutputError(
                 f"the worker made more than {MAX_FIELDS} header fields or {MAX_FIELD_BYTES} bytes of them"
             )
