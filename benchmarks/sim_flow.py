@@ -109,12 +109,14 @@ class SimPyKernel(Kernel):
 
 def simulate(kernel, topology, network, load):
     """CPU seconds, events of the requests, and their mean duration of one run on `kernel`."""
-    duration, pops, outcomes = Histogram(), {p.id: Histogram() for p in topology.pops}, Counter()
+    duration, pops = Histogram(), {p.id: Histogram() for p in topology.pops}
+    answered, failed = dict.fromkeys(["", *pops], 0), [0]
 
     def on_event(event):
         if event.__class__ is RequestRouted:
             duration.record(event.duration_s)
-            outcomes[event.outcome, event.pop] += 1
+            answered[event.pop] += 1
+            failed[0] += event.status != 200
         elif event.__class__ is RequestServed:
             pops[event.pop].record(event.duration_s)
 
@@ -130,7 +132,7 @@ def simulate(kernel, topology, network, load):
     simulation.arrive(iter(load))
     began = time.process_time()
     simulation.run(load[-1][0] + 10.0)
-    return time.process_time() - began, outcomes, duration.sum_s
+    return time.process_time() - began, Counter(answered, failed=failed[0]), duration.sum_s
 
 
 def ours(*world):

@@ -65,9 +65,11 @@ async def front_door(w: World, door: Door, request: Request) -> Response:
     began_s = w.now()
     budget = door.budget
     budget.active += 1
-    response = CLIENT_GONE
+    response = answer = CLIENT_GONE
     try:
-        response = await _forward(w, door, request)
+        answer = await _forward(w, door, request)
+        await w.sleep(request.back_s)
+        response = answer
         try:
             await w.reply(request, response)
         except BaseException as error:
@@ -75,15 +77,15 @@ async def front_door(w: World, door: Door, request: Request) -> Response:
             raise
     finally:
         budget.active -= 1
-        if not isinstance(response.body, bytes):
-            response.body.close()
+        if not isinstance(answer.body, bytes):
+            answer.body.close()  # also when the client has gone meanwhile: its guest must not run on
         w.publish(
             RequestRouted(
                 response.pop,
                 request.app,
                 response.outcome,
                 response.status,
-                reason(door, request, response.pop),
+                reason(request, response.pop),
                 tuple(request.failed),
                 request.network_s,
                 w.now() - began_s,
@@ -110,14 +112,15 @@ async def _forward(w: World, door: Door, request: Request) -> Response:
     budget = door.budget
     last: Response | None = None
     while True:
-        pop = _choose(w, door, request)
+        # A pinned request has one place only.
+        pop = request.pinned if request.pinned and last is None else door.router.choose(request, w.now())
         if pop is None:
             return last or Response(503, "no_pop", error="destination_unavailable", detail="no PoP is left to try")
         request.tries += 1
         retrying = bool(request.failed)
         budget.retrying += retrying
         try:
-            response, down_s = await _attempt(w, door, request, pop)
+            return await _attempt(w, door, request, pop)
         except PopUnreachableError as error:
             door.health.fail(pop, w.now())
             request.failed.append(pop)
@@ -130,32 +133,12 @@ async def _forward(w: World, door: Door, request: Request) -> Response:
         except RequestError as error:  # the client's own body, on its way to the PoP
             detail = f"{error.code}: {error.message}"
             return Response(error.status, "bad_request", error=error.proxy_error, detail=detail)
-        else:
-            await _way_back(w, response, down_s)
-            return response
         finally:
             budget.retrying -= retrying
 
 
-async def _way_back(w: World, response: Response, down_s: float) -> None:
-    """Wait for the network; who goes away meanwhile must not leave the guest running."""
-    try:
-        await w.sleep(down_s)
-    except BaseException:
-        if not isinstance(response.body, bytes):
-            response.body.close()
-        raise
-
-
-def _choose(w: World, door: Door, request: Request) -> PopId | None:
-    """Where to try next; a pinned request has one place only."""
-    if request.pinned:
-        return None if request.failed else request.pinned
-    return door.router.choose(request.place, request.failed, w.now())
-
-
-async def _attempt(w: World, door: Door, request: Request, pop: PopId) -> tuple[Response, float]:
-    """One try at one PoP: the way there, its answer, and how long the way back takes (scaled seconds)."""
+async def _attempt(w: World, door: Door, request: Request, pop: PopId) -> Response:
+    """One try at one PoP: the way there, its answer, and in `request.back_s` how long the way back takes."""
     up_s, down_s = door.network.legs(request.place, pop, request.stream.bits())
     connection = request.connection
     if connection.pop != pop:
@@ -168,14 +151,15 @@ async def _attempt(w: World, door: Door, request: Request, pop: PopId) -> tuple[
         request.network_s -= down_s
         raise
     connection.pop = pop
-    return response, down_s * door.time_scale
+    request.back_s = down_s * door.time_scale
+    return response
 
 
-def reason(door: Door, request: Request, pop: PopId) -> Reason:
+def reason(request: Request, pop: PopId) -> Reason:
     """Why `pop` answered."""
     if pop == NO_POP:
         return "none"
     if request.failed:
         return "failover"
     # A pinned request had no other choice, so nothing better was left out.
-    return "first" if request.pinned or door.router.ranking(request.place)[0] == pop else "skipped"
+    return "first" if request.pinned or request.ranking[0] == pop else "skipped"

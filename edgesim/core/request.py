@@ -50,6 +50,10 @@ class Request:
     network_s: float = 0.0
     """Modelled network time so far, unscaled; measured time is what the clock says."""
     tries: int = 0
+    ranking: tuple[PopId, ...] = ()
+    """Every PoP for this client, best first; set by the router."""
+    back_s: float = 0.0
+    """What the answer still needs to reach the client, scaled; 0 for an answer of the front door's own."""
     queue_s: float = 0.0
     """What the current attempt has waited for a slot."""
     start_s: float = 0.0

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgesim.core.health import HealthTable
+    from edgesim.core.request import Request
     from edgesim.model.geo import Place
     from edgesim.model.ids import PopId
     from edgesim.model.topology import PopSpec, RetrySpec
@@ -46,14 +47,16 @@ class Router:
             ranking = self._rankings[key] = self._policy.rank(client, self._pops)
         return ranking
 
-    def choose(self, client: Place, tried: Sequence[PopId], now_s: float) -> PopId | None:
-        """The best PoP that is up and has not been tried.
+    def choose(self, request: Request, now_s: float) -> PopId | None:
+        """The best PoP that is up and has not failed under this request; None when none is left, also for a pinned one.
 
         When none is up the router fails open, as AWS Global Accelerator and Envoy's panic mode do: the best one not tried
         and not draining, since a stale health table must not turn an edge off.
         """
-        is_up = self._health.is_up
-        ranking = self.ranking(client)
+        if request.pinned:
+            return None
+        is_up, tried = self._health.is_up, request.failed
+        ranking = request.ranking = request.ranking or self.ranking(request.place)
         for pop in ranking:
             if is_up(pop, now_s) and pop not in tried:
                 return pop

@@ -220,7 +220,7 @@ class FrontDoorServer:
                 [pop, round(distance_km(place.at, self._pops[pop].at)), health.state(pop, now_s)] for pop in ranking
             ],
             "chosen": response.pop,
-            "reason": "pinned" if request.pinned else reason(self._door, request, response.pop),
+            "reason": "pinned" if request.pinned else reason(request, response.pop),
             "failed": list(request.failed),
         }
 

@@ -99,8 +99,9 @@ class SimWorld:
         finally:
             del visitors[flow]
 
-    async def reply(self, request: Request, response: Response) -> None:
+    def reply(self, request: Request, response: Response) -> Awaitable[None]:  # noqa: ARG002 - as in World
         """Nothing is left to model: the response leg has been waited for."""
+        return _DONE
 
     def spawn(self, flow: Coroutine[Any, Any, None], name: str) -> None:
         """Start a flow of its own."""

@@ -253,4 +253,4 @@ def test_the_whole_way_to_a_pop():
 
     assert (response.body, response.pop, response.start) == (b"hello\n", FRA, "absent")
     assert sorted(type(e).__name__ for e in w.events) == ["ColdStarted", "RequestRouted", "RequestServed"]
-    assert reason(the_door, it, FRA) == "first"
+    assert reason(it, FRA) == "first"

@@ -12,7 +12,7 @@ from edgesim.core.health import HealthTable
 from edgesim.core.router import RetryBudget, Router
 from edgesim.model.geo import LatLon, Place
 from edgesim.model.topology import HealthSpec, RetrySpec
-from tests.support.request_path import BERLIN, FRA, GRU, LHR, Nearest, spec
+from tests.support.request_path import BERLIN, FRA, GRU, LHR, Nearest, request, spec
 
 
 class Counting(Nearest):
@@ -41,18 +41,19 @@ def router(policy=None, **states):
 
 def test_the_best_that_is_up_and_not_tried():
     """By rank, without those that are out or had their chance."""
-    assert router().choose(BERLIN, (), 0.0) == FRA
-    assert router().choose(BERLIN, (FRA,), 0.0) == LHR
-    assert router(fra1="down").choose(BERLIN, (), 0.0) == LHR
-    assert router(fra1="starting", lhr1="draining").choose(BERLIN, (), 0.0) == GRU
+    assert router().choose(request(), 0.0) == FRA
+    assert router().choose(request(failed=[FRA]), 0.0) == LHR
+    assert router(fra1="down").choose(request(), 0.0) == LHR
+    assert router(fra1="starting", lhr1="draining").choose(request(), 0.0) == GRU
 
 
 def test_it_fails_open():
     """None up: the best one that does not drain, since a stale table must not turn an edge off."""
-    assert router(fra1="draining", lhr1="down", gru1="down").choose(BERLIN, (), 0.0) == LHR
-    assert router(fra1="down", lhr1="down", gru1="down").choose(BERLIN, (FRA,), 0.0) == LHR
-    assert router(fra1="draining", lhr1="draining", gru1="draining").choose(BERLIN, (), 0.0) is None
-    assert router().choose(BERLIN, (FRA, LHR, GRU), 0.0) is None
+    assert router(fra1="draining", lhr1="down", gru1="down").choose(request(), 0.0) == LHR
+    assert router(fra1="down", lhr1="down", gru1="down").choose(request(failed=[FRA]), 0.0) == LHR
+    assert router(fra1="draining", lhr1="draining", gru1="draining").choose(request(), 0.0) is None
+    assert router().choose(request(failed=[FRA, LHR, GRU]), 0.0) is None
+    assert router().choose(request(pinned=LHR, failed=[LHR]), 0.0) is None
 
 
 def test_rankings_are_kept_per_metro_and_bounded(monkeypatch):
