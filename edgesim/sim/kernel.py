@@ -70,10 +70,11 @@ class _Fed:
 class Flow:
     """A running coroutine. Of its heap entries only the one whose number is `expects` is alive."""
 
-    __slots__ = ("cancelled", "coro", "expects", "name", "on_end")
+    __slots__ = ("cancelled", "coro", "expects", "name", "on_end", "send")
 
     def __init__(self, coro: Coroutine[Any, Any, Any], name: str) -> None:
         self.coro = coro
+        self.send = coro.send  # looked up once, called at each step
         self.name = name
         self.expects = 0
         self.cancelled = False
@@ -162,7 +163,7 @@ class Kernel:
         Raises:
             TypeError: a flow awaited something that is not of this kernel; the message names it.
         """
-        heap, consequent = self._heap, self._consequent
+        heap, consequent, events = self._heap, self._consequent, 0
         later: tuple[float, int, Any, Any] | None = None
         """When the flow that ran last goes on: pushed with the next pop in one step."""
         while True:
@@ -192,20 +193,20 @@ class Kernel:
                 continue
             if flow.expects != seq:
                 continue  # a timer whose wait has ended otherwise
-            self.events += 1
+            events += 1
             self.current = flow
             try:
                 if value is None:  # the usual case: a sleep is over
-                    effect = flow.coro.send(None)
+                    effect = flow.send(None)
                 elif value.__class__ is _Timeout:
                     if value.waiter.done:  # its value came in this very instant: it wins, and queues behind
                         self._push(time_s, flow, value.waiter.value)
                         continue
-                    effect = flow.coro.send(TIMED_OUT)
+                    effect = flow.send(TIMED_OUT)
                 elif value.__class__ is _Throw:
                     effect = flow.coro.throw(value.error)
                 else:
-                    effect = flow.coro.send(value)
+                    effect = flow.send(value)
             except (StopIteration, Cancelled):
                 self._end(flow)
                 continue
@@ -218,6 +219,7 @@ class Kernel:
             else:
                 self._park(flow, effect)
         self.current = None
+        self.events += events
 
     def _park(self, flow: Flow, effect: Any) -> None:
         if not (isinstance(effect, tuple) and isinstance(effect[0], Waiter)):
