@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from edgesim.config.messages import (
@@ -28,11 +28,13 @@ from edgesim.config.messages import (
 )
 from edgesim.config.toml_source import load_toml
 from edgesim.config.units import Bytes, Seconds
-from edgesim.config.validation import FileModel, did_you_mean, validate
+from edgesim.config.validation import FileModel, did_you_mean, problems_from_pydantic
+from edgesim.config.yaml_source import clip
 from edgesim.errors import BundleError, ConfigError, ManifestError, Problem, UsageError
 from edgesim.model.worker import MIB, Limits, Route
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edgesim.config.yaml_source import YamlSource
@@ -42,6 +44,7 @@ _PATHS: Final = "name a folder with spin.toml, a spin.toml, or a .wasm file"
 _APP: Final = re.compile(APP_PATTERN)
 _APP_HELP: Final = "an app's name is part of its host name: lowercase letters, digits and dashes, at most 40"
 _COMPONENT: Final = re.compile(COMPONENT_PATTERN)
+_COMPONENT_HELP: Final = "a letter or digit, then letters, digits, dots, dashes and underscores, at most 64 in all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,13 +230,21 @@ class _EdgesimTool(FileModel):
     log: Annotated[Bytes, Field(ge=0, le=16 * MIB)] = Limits().log_bytes
 
 
+class _Tools(FileModel):
+    """Tables of tools: edgesim's own, and those of others, which are their business."""
+
+    model_config = ConfigDict(extra="allow")
+
+    edgesim: _EdgesimTool = _EdgesimTool()
+
+
 class _Component(FileModel):
     source: Annotated[str, BeforeValidator(_source)]
     description: str = ""
     environment: dict[str, str] = Field(default_factory=dict)
     build: Any = None
-    """Spin's own business, as are other tools' tables."""
-    tool: dict[str, Any] = Field(default_factory=dict)
+    """Spin's own business."""
+    tool: _Tools = _Tools()
     allowed_outbound_hosts: Unsupported = None
     allowed_http_hosts: Unsupported = None
     files: Unsupported = None
@@ -270,12 +281,17 @@ class _Manifest(FileModel):
 def _load_manifest(path: Path, name: str | None) -> AppSource:
     source = load_toml(path)
     _refuse_version_1(source)
+    problems = list(_References(source, path.parent, name).problems())
+    model: _Manifest | None = None
     try:
-        model = validate(source, _Manifest)
-        limits = {key: _limits(source, key, table) for key, table in model.component.items()}
-        source.fail(_reference_problems(source, model, path.parent, name))
+        model = _Manifest.model_validate(source.data)
+    except ValidationError as exc:
+        problems += problems_from_pydantic(exc, source, _Manifest)
+    try:
+        source.fail(problems)
     except ConfigError as exc:
-        raise exc if isinstance(exc, ManifestError) else ManifestError(exc.problems) from exc
+        raise ManifestError(exc.problems) from exc
+    assert model is not None
     return AppSource(
         name=name or model.application.name,
         components=tuple(
@@ -283,7 +299,7 @@ def _load_manifest(path: Path, name: str | None) -> AppSource:
                 id=key,
                 file=(path.parent / table.source),
                 environment=tuple(table.environment.items()),
-                limits=limits[key],
+                limits=_limits(table.tool.edgesim),
             )
             for key, table in model.component.items()
         ),
@@ -299,49 +315,81 @@ def _refuse_version_1(source: YamlSource) -> None:
             raise ManifestError([source.problem((key,), "a version 1 manifest is not supported", hint)])
 
 
-def _limits(source: YamlSource, component: str, table: _Component) -> Limits:
-    """The limits in `[component.<id>.tool.edgesim]` over the defaults. Raises ConfigError."""
-    if "edgesim" not in table.tool:
-        return Limits()
-    tool = validate(source, _EdgesimTool, ("component", component, "tool", "edgesim"))
+def _limits(tool: _EdgesimTool) -> Limits:
+    """The limits in `[component.<id>.tool.edgesim]` over the defaults."""
     return Limits(
         memory_bytes=tool.memory, cpu_ms=tool.cpu_ms, wall_s=tool.wall, body_bytes=tool.body, log_bytes=tool.log
     )
 
 
-def _reference_problems(source: YamlSource, model: _Manifest, folder: Path, name: str | None) -> list[Problem]:
-    """What only the whole shows: names, files, and triggers and components that do not fit together."""
-    problems = []
-    if name is None and not _APP.fullmatch(model.application.name):
-        shown = model.application.name
-        problems.append(source.problem(("application", "name"), f"'{shown}' cannot be an app's name here", _APP_HELP))
-    patterns: set[str] = set()
-    for i, trigger in enumerate(model.trigger.http):
-        at = ("trigger", "http", i)
-        if trigger.component not in model.component:
-            hint = did_you_mean(trigger.component, model.component, what="components")
-            problems.append(source.problem((*at, "component"), f"there is no component '{trigger.component}'", hint))
-        if trigger.route in patterns:
-            problems.append(source.problem((*at, "route"), f"the route {trigger.route} is given twice"))
-        patterns.add(trigger.route)
-    routed = {trigger.component for trigger in model.trigger.http}
-    for key, table in model.component.items():
-        if not _COMPONENT.fullmatch(key):
-            problems.append(source.problem(("component", key), f"'{key}' cannot be a component's id", on_key=True))
-        if key not in routed:
-            hint = f'add a [[trigger.http]] with component = "{key}", or remove it'
-            problems.append(
-                source.problem(("component", key), f"no route leads to the component '{key}'", hint, on_key=True)
-            )
-        if not (folder / table.source).is_file():
-            hint = (
-                f"build it first: {table.build['command']}"
-                if _has_command(table.build)
-                else "build it first, or correct the path"
-            )
-            problems.append(source.problem(("component", key, "source"), f"there is no file {table.source}", hint))
-    return problems
+class _References:
+    """What only the whole shows: names, files, and triggers and components that do not fit together.
+
+    Reads the raw document, so that these problems are reported together with those of form; what has the wrong type is
+    skipped here.
+    """
+
+    def __init__(self, source: YamlSource, folder: Path, name: str | None) -> None:
+        self._source = source
+        self._folder = folder
+        self._name = name
+        """The name that is given on the command line; the manifest's does not matter then."""
+        self._components: dict[str, Any] = _table(source.data, "component")
+        triggers = _table(source.data, "trigger").get("http")
+        self._triggers = [t if isinstance(t, dict) else {} for t in triggers] if isinstance(triggers, list) else []
+
+    def problems(self) -> Iterator[Problem]:
+        """Every problem, in no particular order."""
+        name = _table(self._source.data, "application").get("name")
+        if self._name is None and isinstance(name, str) and not _APP.fullmatch(name):
+            message = f"'{clip(name)}' cannot be an app's name here"
+            yield self._source.problem(("application", "name"), message, _APP_HELP)
+        yield from self._routes()
+        yield from self._unrouted()
+        for key, table in self._components.items():
+            if not _COMPONENT.fullmatch(key):
+                message = f"'{clip(key)}' cannot be a component's id"
+                yield self._source.problem(("component", key), message, _COMPONENT_HELP, on_key=True)
+            if isinstance(table, dict):
+                yield from self._file(key, table)
+
+    def _routes(self) -> Iterator[Problem]:
+        """Triggers that lead nowhere, and routes that lead to two places."""
+        patterns: set[str] = set()
+        for i, trigger in enumerate(self._triggers):
+            at = ("trigger", "http", i)
+            component, route = trigger.get("component"), trigger.get("route")
+            if isinstance(component, str) and self._components and component not in self._components:
+                hint = did_you_mean(component, self._components, what="components")
+                yield self._source.problem((*at, "component"), f"there is no component '{clip(component)}'", hint)
+            if isinstance(route, str):
+                if route in patterns:
+                    message = f"the route {clip(route)} is given twice"
+                    yield self._source.problem((*at, "route"), message, "remove one, or change its path")
+                patterns.add(route)
+
+    def _unrouted(self) -> Iterator[Problem]:
+        """Components that no trigger names. Nothing is known of them while a trigger does not say where it leads."""
+        routed = [trigger.get("component") for trigger in self._triggers]
+        if not routed or not all(isinstance(component, str) for component in routed):
+            return
+        for key in self._components:
+            if key not in routed:
+                hint = f'add a [[trigger.http]] with component = "{clip(key)}", or remove it'
+                message = f"no route leads to the component '{clip(key)}'"
+                yield self._source.problem(("component", key), message, hint, on_key=True)
+
+    def _file(self, key: str, table: dict[str, Any]) -> Iterator[Problem]:
+        """A component whose file is not there."""
+        file = table.get("source")
+        if not isinstance(file, str) or (self._folder / file).is_file():
+            return
+        command = _table(table, "build").get("command")
+        hint = f"build it first: {clip(command)}" if isinstance(command, str) else "build it first, or correct the path"
+        yield self._source.problem(("component", key, "source"), f"there is no file {clip(file)}", hint)
 
 
-def _has_command(build: Any) -> bool:
-    return isinstance(build, dict) and isinstance(build.get("command"), str)
+def _table(data: dict[str, Any], key: str) -> dict[str, Any]:
+    """`data[key]` where it is a table, else an empty one."""
+    value = data.get(key)
+    return value if isinstance(value, dict) else {}

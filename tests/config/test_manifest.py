@@ -208,6 +208,64 @@ def test_limits_outside_their_bounds_are_problems(write):
     assert [(line, col) for line, col, _ in problems(path)] == [(13, 10), (14, 8), (15, 1)]
 
 
+def test_problems_of_form_do_not_hide_those_of_the_whole(write):
+    """Types, unsupported fields, limits, names, components and files: one report, each mistake once."""
+    path = write(
+        """spin_manifest_version = 2
+[application]
+name = "Shop_X"
+[[trigger.http]]
+route = "/..."
+component = "nope"
+[[trigger.http]]
+route = "/..."
+component = "web"
+[component.web]
+source = "missing.wasm"
+environment = { N = 1 }
+files = ["a"]
+build.command = "make web"
+[component.web.tool.edgesim]
+memory = "1KiB"
+cpus = 3
+[component."a b"]
+source = 7
+[component.web.tool.other]
+anything = [1]
+"""
+    )
+
+    assert problems(path) == [
+        (3, 8, "'Shop_X' cannot be an app's name here"),
+        (6, 13, "there is no component 'nope'"),
+        (8, 9, "the route /... is given twice"),
+        (11, 10, "there is no file missing.wasm"),
+        (12, 21, "expected text, not 1"),
+        (13, 9, "files is not supported yet"),
+        (16, 10, "'1KiB': must be greater than or equal to 65536"),
+        (17, 1, "unknown key 'cpus'"),
+        (18, 1, "'a b' cannot be a component's id"),
+        (18, 1, "no route leads to the component 'a b'"),
+        (19, 10, "expected text, not 7"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[[component]]\nid = 1", ["expected a mapping (`key: value`), not a list"]),
+        ("[component]", ["expected at least 1 entries, not 0"]),
+        ("[component]\nweb = 1", ["expected a mapping (`key: value`), not 1"]),
+        ("[component.web]\nsource = 'web.wasm'\ntool = 3", ["expected a mapping (`key: value`), not 3"]),
+    ],
+)
+def test_what_cannot_be_read_has_no_further_problems(write, text, expected):
+    """A part of a wrong type is one problem: nothing is concluded from it."""
+    head = HEAD.partition("[component.web]")[0]
+
+    assert [message for _, _, message in problems(write(head + text + "\n"))] == expected
+
+
 def test_a_bare_wasm_file_serves_every_path(tmp_path):
     """Without a manifest the app is called as the file."""
     file = tmp_path / "my_worker.wasm"
