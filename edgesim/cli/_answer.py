@@ -123,7 +123,8 @@ def _why(route: dict[str, Any], ranked: list[Any]) -> str:
     policy, chosen, reason = route.get("policy"), route.get("chosen"), route.get("reason")
     failed = ", ".join(map(str, route.get("failed") or ()))
     if reason == "pinned":
-        return f"{chosen}, because the host name asks for it"
+        asked = "because the host name asks for it"
+        return f"{chosen}, {asked}" if chosen else f"only {failed or 'one PoP'}, {asked}; it did not answer"
     if reason == "failover":
         return f"{failed} failed during the request; {chosen} is the next by {policy} and answered"
     if reason == "skipped":

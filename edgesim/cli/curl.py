@@ -201,6 +201,7 @@ def _target(url: str, pop: str | None, state: Path | None) -> _Target:
         host = f"{host.split('.', 1)[0]}.{pop.lower()}.localhost"
         if not _HOST.fullmatch(host):
             raise UsageError(f"not the name of a PoP: {pop[:40]!r}", help="`edgesim pops list` shows them")
+        _check_pop(pop.lower(), port, state)
     base = f"http://127.0.0.1:{port}" if port else running_edge(state).front_door
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not path.isascii() or any(c <= " " for c in path):
@@ -208,6 +209,23 @@ def _target(url: str, pop: str | None, state: Path | None) -> _Target:
 
         path = quote(path, safe="/?=&%:@!$'()*+,;~-._")
     return _Target(base=base, host=f"{host}:{port}" if port else host, path=path)
+
+
+def _check_pop(pop: str, port: int | None, state: Path | None) -> None:
+    """Refuse a PoP that the running edge does not have. Of a front door on another port nothing is known here.
+
+    Raises:
+        UsageError: there is no such PoP.
+    """
+    from edgesim.config.validation import did_you_mean
+    from edgesim.live.state import find_state_dir, read_run
+
+    record = read_run(find_state_dir(state))
+    if record is None or port not in {None, record.ports.front_door}:
+        return
+    known = {p for child in record.children for p in child.pops}
+    if known and pop not in known:
+        raise UsageError(f"the edge has no PoP {pop[:40]!r}", help=did_you_mean(pop, known, what="PoPs"))
 
 
 def _headers(lines: tuple[str, ...]) -> list[tuple[str, str]]:

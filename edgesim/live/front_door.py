@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
+from edgesim.config.validation import did_you_mean
 from edgesim.core.front_door import Door, front_door, reason
 from edgesim.core.request import Connection, Request, Response
 from edgesim.errors import EdgesimError, RequestError
@@ -131,7 +132,7 @@ class FrontDoorServer:
         """What `app.localhost:8080` or `app.pop.localhost` names.
 
         Raises:
-            RequestError: it names no app.
+            RequestError: it names no app, or a PoP that does not exist.
         """
         target = self._targets.get(host)
         if target is None:
@@ -147,11 +148,17 @@ class FrontDoorServer:
         if labels[-1] == "localhost" and labels[0]:
             if len(labels) == 2:
                 return _Target(AppName(labels[0]), NO_POP)
-            if len(labels) == 3 and labels[1] in self._pops:
-                return _Target(AppName(labels[0]), PopId(labels[1]))
+            if len(labels) == 3:
+                return _Target(AppName(labels[0]), self._known_pop(labels[1]))
         raise RequestError(
             f"the host {host[:200]!r} names no app; use http://<app>.localhost/ or http://<app>.<pop>.localhost/"
         )
+
+    def _known_pop(self, name: str) -> PopId:
+        if name in self._pops:
+            return PopId(name)
+        hint = did_you_mean(name[:64], self._pops, what="PoPs")
+        raise RequestError(f"there is no PoP {name[:64]!r} in http://<app>.<pop>.localhost/; {hint}")
 
     # -- the answer goes out ------------------------------------------------------------------------------------------
 

@@ -193,6 +193,10 @@ def answer(**fields):
         ({"reason": "skipped", "chosen": "b", "ranked": [["a", 1, "down"], ["b", 2, "up"]]}, "(a is down)"),
         ({"reason": "failover", "chosen": "b", "failed": ["a"]}, "a failed during the request; b is the next"),
         ({"reason": "pinned", "chosen": "b"}, "b, because the host name asks for it"),
+        (
+            {"reason": "pinned", "chosen": "", "failed": ["b"]},
+            "only b, because the host name asks for it; it did not answer",
+        ),
         ({"reason": "none", "chosen": "", "failed": ["a", "b"]}, "no PoP could answer (tried a, b)"),
     ],
 )

@@ -215,6 +215,17 @@ def test_pop_that_does_not_exist(edge, capsys):
     assert "= help: PoPs: fra1, nrt1" in capsys.readouterr().err
 
 
+def test_curl_of_a_pop_that_does_not_exist(edge, capsys):
+    """Refused before anything is sent: the nearest id, else the PoPs that there are."""
+    codes = run(["curl", "hello", "--pop", "fra2"]), run(["curl", "hello", "--pop", "nope"])
+    err = capsys.readouterr().err
+
+    assert codes == (2, 2)
+    assert "error[E0102]: the edge has no PoP 'fra2'\n  = help: did you mean 'fra1'?" in err
+    assert "= help: PoPs: fra1\n" in err
+    assert edge.seen == []
+
+
 def test_pops_kill_and_restart(edge, capsys):
     """The API is asked once per PoP."""
     codes = run(["pops", "kill", "fra1"]), run(["pops", "restart", "fra1", "--json"])

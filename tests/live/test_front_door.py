@@ -117,9 +117,7 @@ async def test_hosts(bench, host, app, pop):
     assert (bench.seen[0].app, bench.seen[0].pinned) == (app, pop)
 
 
-@pytest.mark.parametrize(
-    "host", ["", "localhost", "example.com", "hello.xxx1.localhost", "a.b.c.localhost", ".localhost"]
-)
+@pytest.mark.parametrize("host", ["", "localhost", "example.com", ".fra1.localhost", "a.b.c.localhost", ".localhost"])
 async def test_hosts_that_name_no_app(bench, host):
     """400, and what to write instead."""
     async with bench.http.get("/w", headers={"Host": host}) as answer:
@@ -128,6 +126,20 @@ async def test_hosts_that_name_no_app(bench, host):
     assert answer.status == 400
     assert "http://<app>.localhost/" in text
     assert "error=http_request_error" in answer.headers["Proxy-Status"]
+
+
+@pytest.mark.parametrize(
+    ("pop", "hint"), [("fra9", "did you mean 'fra1'?"), ("zzz9", "PoPs: fra1, lhr1"), ("z" * 5000, "PoPs: fra1, lhr1")]
+)
+async def test_host_with_an_unknown_pop(bench, pop, hint):
+    """400, and which PoPs there are."""
+    async with bench.http.get("/w", headers={"Host": f"hello.{pop}.localhost"}) as answer:
+        text = await answer.text()
+
+    assert answer.status == 400
+    assert f"there is no PoP '{pop[:64]}'" in text
+    assert hint in text
+    assert bench.seen == []
 
 
 @pytest.mark.parametrize(
