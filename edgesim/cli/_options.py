@@ -49,7 +49,15 @@ def api_client(state: Path | None, endpoint: str | None, token: str | None) -> A
     if endpoint:
         return ApiClient(endpoint, token or "")
     run = running_edge(state)
-    return ApiClient(run.endpoint, token or run.token)
+    return ApiClient(run.endpoint, token or run.token, log=_control_log(state))
+
+
+def _control_log(state: Path | None) -> Path:
+    """The control plane's log; the folder of logs where the edge is one process, whose output may go anywhere."""
+    from edgesim.live.state import find_state_dir
+
+    logs = find_state_dir(state) / "logs"
+    return logs / "control.log" if (logs / "control.log").is_file() else logs
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
 @click.command(name="locate")
 @click.argument("address")
 @click.option(
-    "--geoip-db", type=click.Path(path_type=Path), help="GeoLite2 or GeoIP2 file.  [default: the simulated clients]"
+    "--geoip-db",
+    type=click.Path(path_type=Path),
+    help="GeoLite2 or GeoIP2 file.  [default: the simulated clients, then the running edge's file]",
 )
 @state_option
 @json_option
 def command(address: str, geoip_db: Path | None, state: Path | None, as_json: bool) -> None:
     """Show where ADDRESS is. Simulated clients have addresses in 240/8, 127/8 and 2001:db8::/32."""
-    database = geoip_db or _simulated(state)
-    record = _look_up(database, address)
+    database, record = _find(address, [geoip_db] if geoip_db else _databases(state))
     place = record.location if hasattr(record, "location") else None
     document = {
         "address": address,
@@ -44,13 +46,24 @@ def command(address: str, geoip_db: Path | None, state: Path | None, as_json: bo
     click.echo(f"{address}: {where}{at}  ({database.name})")
 
 
-def _simulated(state: Path | None) -> Path:
-    """The database of simulated clients in the state directory; made when there is none."""
+def _databases(state: Path | None) -> list[Path]:
+    """Where an edge looks, in its order: the simulated clients (made when missing), then the running edge's own file."""
     from edgesim.config.catalogue import load_access, load_metros
     from edgesim.live.geoip import ensure_database
-    from edgesim.live.state import find_state_dir
+    from edgesim.live.state import find_state_dir, read_run
 
-    return ensure_database(find_state_dir(state) / "geoip", load_metros(), load_access().names())
+    folder = find_state_dir(state)
+    simulated = ensure_database(folder / "geoip", load_metros(), load_access().names())
+    run = read_run(folder)
+    return [simulated, Path(run.geoip_db)] if run is not None and run.alive and run.geoip_db else [simulated]
+
+
+def _find(address: str, databases: list[Path]) -> tuple[Path, City | Country]:
+    """The first database that knows the address, and its record. Raises as `_look_up` does."""
+    for database in databases[:-1]:
+        with suppress(NotFoundError):
+            return database, _look_up(database, address)
+    return databases[-1], _look_up(databases[-1], address)
 
 
 def _look_up(database: Path, address: str) -> City | Country:
@@ -71,7 +84,11 @@ def _look_up(database: Path, address: str) -> City | Country:
             record: City | Country = look_up(address)
             return record
     except geoip2.errors.AddressNotFoundError as exc:
-        raise NotFoundError(f"{address} is not in {database.name}", where=str(database)) from exc
+        raise NotFoundError(
+            f"{address} is not in {database.name}",
+            where=str(database),
+            help="name a GeoLite2 or GeoIP2 file that knows it with --geoip-db",
+        ) from exc
     except OSError as exc:
         raise UsageError(f"cannot read the database: {exc.strerror}", where=str(database), help=help_) from exc
     except (maxminddb.InvalidDatabaseError, TypeError) as exc:

@@ -27,19 +27,30 @@ if TYPE_CHECKING:
 _ANSWER_BYTES_MAX: Final = 64 << 20
 _LINE_BYTES_MAX: Final = 1 << 20
 _CHUNK_BYTES: Final = 1 << 18
-TIMEOUT_S: Final = 30.0
+TIMEOUT_S: Final = 5.0
+"""For a question with a short answer: a control plane that is well needs milliseconds."""
+CHANGE_TIMEOUT_S: Final = 30.0
+"""For what may take long: uploading a blob, checking the components of a release, starting a PoP or a host."""
 
 Json = dict[str, Any]
 
 
 class ApiClient:
-    """One session with the API; an async context manager. Not bound to a loop before it is entered."""
+    """One session with the API; an async context manager. Not bound to a loop before it is entered.
 
-    def __init__(self, endpoint: str, token: str, *, timeout_s: float = TIMEOUT_S) -> None:
+    Args:
+        endpoint: base URL of the API.
+        token: its bearer token.
+        log: where the control plane of an edge that is known to run writes its log; errors then name it.
+        timeout_s: for questions; changes have `CHANGE_TIMEOUT_S`.
+    """
+
+    def __init__(self, endpoint: str, token: str, *, log: Path | None = None, timeout_s: float = TIMEOUT_S) -> None:
         if not endpoint.startswith(("http://", "https://")):
             raise UsageError(f"not the URL of an API: {endpoint!r}", help="write it as http://127.0.0.1:8081")
         self._endpoint = endpoint.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._log = log
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
 
@@ -121,8 +132,11 @@ class ApiClient:
         headers = {"Content-Type": "application/octet-stream" if length is not None else "application/json"}
         if length is not None:
             headers["Content-Length"] = str(length)
+        timeout = self._timeout if method == "GET" else aiohttp.ClientTimeout(total=CHANGE_TIMEOUT_S)
         try:
-            async with session.request(method, self._endpoint + path, data=data, headers=headers) as response:
+            async with session.request(
+                method, self._endpoint + path, data=data, headers=headers, timeout=timeout
+            ) as response:
                 raw = await _read(response)
         except (aiohttp.ClientError, OSError) as exc:  # TimeoutError is an OSError
             raise self._unreachable(exc) from exc
@@ -135,6 +149,12 @@ class ApiClient:
         return self._session
 
     def _unreachable(self, exc: Exception) -> ControlPlaneError:
+        if self._log is not None:
+            return ControlPlaneError(
+                f"the edge runs, but its control plane does not answer: {failure_reason(exc)}",
+                where=self._endpoint,
+                help=f"see `edgesim status` and {self._log}; apps are served without it",
+            )
         return ControlPlaneError(
             f"the control plane cannot be reached: {failure_reason(exc)}",
             where=self._endpoint,

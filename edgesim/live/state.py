@@ -79,6 +79,8 @@ class RunRecord(_Model):
     topology: str
     world: str = ""
     """Name of the topology."""
+    geoip_db: str = ""
+    """The operator's own GeoIP database; empty when there is none."""
     processes: int = 3
     endpoint: str
     front_door: str

@@ -90,6 +90,7 @@ class Supervisor:
             started_at=time.time(),
             topology=str(settings.topology),
             world=world,
+            geoip_db=str(settings.geoip_db or ""),
             processes=settings.processes,
             endpoint=settings.endpoint,
             front_door=f"http://{LOOPBACK}:{settings.port}",

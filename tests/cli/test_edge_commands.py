@@ -258,6 +258,20 @@ def test_named_endpoint(edge, tmp_path, monkeypatch, capsys):
     assert codes == (0, 3)
 
 
+def test_an_edge_whose_api_is_away(edge, tmp_path, capsys):
+    """It runs, says run.json: the log is named, and not another start."""
+    record = read_run(tmp_path)
+    write_run(tmp_path, record.model_copy(update={"endpoint": "http://127.0.0.1:1"}))
+    (tmp_path / "logs" / "control.log").touch()
+    code = run(["pops", "list"])
+    err = capsys.readouterr().err
+
+    assert code == 3
+    assert "the edge runs, but its control plane does not answer: Connection refused" in err
+    assert f"{tmp_path}/logs/control.log" in err
+    assert "edgesim up" not in err
+
+
 MADE = {
     "app": "hello", "version": 2, "done": False,
     "components": [{"id": "hello", "abi": "wagi", "size_bytes": 2048}],

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import socket
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -177,6 +179,19 @@ async def test_nobody_listens():
             await client.status()
 
     assert "edgesim up" in caught.value.help
+
+
+@pytest.mark.parametrize(("log", "says"), [(Path("/s/control.log"), "the edge runs, but"), (None, "cannot be reached")])
+async def test_a_control_plane_that_hangs(log, says):
+    """A question is given up after its time; of an edge that runs that is said, with its log."""
+    with socket.create_server(("127.0.0.1", 0)) as stopped:  # the kernel accepts, nobody answers
+        url = f"http://127.0.0.1:{stopped.getsockname()[1]}"
+        async with ApiClient(url, "tok", log=log, timeout_s=0.05) as client:
+            with pytest.raises(ControlPlaneError, match=f"{says}.* no answer in time") as caught:
+                await client.pops()
+
+    assert ("/s/control.log" in caught.value.help) == (log is not None)
+    assert ("edgesim up" in caught.value.help) == (log is None)
 
 
 @pytest.mark.parametrize("name", ["", "../../x", "a/b", "a?b", "ü", "a" * 65])
