@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgesim.core.request import Response, Timings
 from edgesim.errors import EdgesimError, StartError, StorageError
+from edgesim.live.http_server import too_large
 from edgesim.model.http import header
 from edgesim.wasm.guest import GuestRequest
 
@@ -88,6 +89,10 @@ class WasmGuests:
         del pop
         handle: tuple[LoadedWorker, tuple[tuple[str, str], ...]] = worker.handle
         loaded, environment = handle
+        limits = worker.component.limits
+        announced = header(request.headers, "content-length")
+        if announced is not None and int(announced) > limits.body_bytes:
+            raise too_large(limits.body_bytes)  # before the worker answers: afterwards it could only be broken off
         answer = await loaded.run(
             GuestRequest(
                 method=request.method,
@@ -100,7 +105,7 @@ class WasmGuests:
                 deadline_s=request.deadline_s,
                 route=worker.release.pattern(request.path),
             ),
-            worker.component.limits,
+            limits,
             environment,
         )
         return Response(

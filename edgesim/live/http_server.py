@@ -31,6 +31,8 @@ LINE_BYTES_MAX: Final = 8190
 FIELD_BYTES_MAX: Final = 16 * 1024
 FIELDS_MAX: Final = 128
 KEEPALIVE_S: Final = 75.0
+SERVER: Final = "edgesim"
+"""The `server` field of answers that bring none; aiohttp would name itself and Python's version."""
 SMALL_BYTES: Final = 64 * 1024
 """Bodies up to this go out in one write with their head."""
 _log = logging.getLogger(__name__)
@@ -119,6 +121,7 @@ async def send(
         EdgesimError: the stream failed midway; the connection has been aborted.
         GuestOutputError: it ended before the `content-length` that its sender had announced; likewise.
     """
+    headers.setdefault("server", SERVER)
     if isinstance(body, bytes):
         if request.method != "HEAD":
             headers.popall("content-length", None)
@@ -228,6 +231,7 @@ class _Protocol(RequestHandler):
             token, text = "http_request_error", (message or str(exc) or "malformed request").split("\n", 1)[0]
         response = web.Response(status=status, text=f"{status}: {text}\n")
         response.headers["proxy-status"] = f"edgesim; error={token}"
+        response.headers["server"] = SERVER
         response.force_close()
         return response
 
@@ -246,6 +250,7 @@ class EdgeServer(web.Server):
             handler,
             handler_cancellation=True,
             access_log=None,
+            auto_decompress=False,  # a coded body is the worker's, byte for byte; the edge neither looks into it nor inflates it
             max_line_size=LINE_BYTES_MAX + behind_door * 1024,
             max_field_size=FIELD_BYTES_MAX + behind_door * 1024,
             max_headers=FIELDS_MAX + behind_door * 16,

@@ -88,6 +88,8 @@ class LiveOrigins:
 
     async def _fetch(self, origin: OriginSpec, request: Request) -> Response:
         headers: CIMultiDict[str] = CIMultiDict(request.headers)
+        headers.add("via", "1.1 edgesim")  # RFC 9110 §7.6.3
+        headers.add("x-forwarded-for", request.place.address)
         upload = None if request.body is None else Upload(request.body)
         answer = await self._session.request(
             request.method,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import hashlib
 
 import aiohttp
@@ -435,6 +436,24 @@ async def test_a_client_that_disconnects_stops_the_guest(edge, client):
     assert body.left > 0
     assert edge.idle()
     assert edge.events[-1].outcome == "client_gone"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate"])
+async def test_a_coded_body_is_not_touched(edge, client, coding):
+    """Content-Encoding is between client and worker, whatever the bytes are."""
+    seen = []
+
+    async def answer(pop, worker, request):
+        seen.append(await read_all(request.body))
+        return Response(200, "ok", headers=(("content-encoding", coding),), body=seen[0])
+
+    edge.guests.answer = answer
+    sent = gzip.compress(b"edge" * 1000) if coding == "gzip" else b"no such thing at all"
+    async with client.post("/w", data=sent, headers={"Content-Encoding": coding}) as response:
+        got = await response.read()
+
+    assert (response.status, response.headers["Content-Encoding"]) == (200, coding)
+    assert seen == [sent] == [got]
 
 
 async def test_head_has_no_body(edge, client):

@@ -15,7 +15,7 @@ from edgesim.live.origin import LiveOrigins
 from edgesim.model.geo import LatLon
 from edgesim.model.http import BytesBody
 from edgesim.model.topology import OriginSpec
-from tests.support.request_path import CountedBody, read_all, request, spec
+from tests.support.request_path import BERLIN, CountedBody, read_all, request, spec
 
 POP = Pop(spec())
 
@@ -55,7 +55,7 @@ async def fetch():
 
 
 async def test_what_goes_in_and_comes_out(fetch):
-    """Method, target, fields and body as the client sent them, nothing added; the answer as it is."""
+    """Method, target, fields and body as the client sent them, plus who forwarded them for whom; the answer as it is."""
     seen = []
 
     async def handler(request):
@@ -68,7 +68,8 @@ async def test_what_goes_in_and_comes_out(fetch):
     method, path, headers, body = seen[0]
 
     assert (method, path, body) == ("PUT", "/p?q=%20", b"abc")
-    assert {k.lower() for k in headers} == {"host", "x-b", "transfer-encoding"}
+    assert {k.lower() for k in headers} == {"host", "x-b", "transfer-encoding", "via", "x-forwarded-for"}
+    assert (headers["Via"], headers["X-Forwarded-For"]) == ("1.1 edgesim", BERLIN.address)
     assert (response.status, response.outcome, await read_all(response.body)) == (404, "ok", b"\x1f\x8b")
     assert ("x-a", "1") in response.headers
 
