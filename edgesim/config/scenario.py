@@ -8,17 +8,28 @@ described in docs/scenarios.md; its models are `edgesim/config/scenario_file.py`
 from __future__ import annotations
 
 import json
+import re
 import sys
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
 from edgesim.config.catalogue import find_metro, load_access, load_metros
 from edgesim.config.resources import resource_path
-from edgesim.config.scenario_file import PopulationFile, RequestFile, ScenarioFile, StepFile
+from edgesim.config.scenario_file import (
+    METHODS,
+    STEPS,
+    EntryFile,
+    PopulationFile,
+    RequestFile,
+    ScenarioFile,
+    StepFile,
+    TargetFile,
+)
 from edgesim.config.units import parse_duration
-from edgesim.config.validation import did_you_mean, problems_from_pydantic
+from edgesim.config.validation import FileModel, did_you_mean, problems_from_pydantic
 from edgesim.config.yaml_source import YamlSource, clip, load_yaml
 from edgesim.errors import UsageError
 from edgesim.scenario.spec import (
@@ -40,6 +51,9 @@ if TYPE_CHECKING:
 
     from edgesim.errors import Problem
     from edgesim.model.geo import Metro
+
+_TAG: Final = re.compile(r"""[{,]\s*(phase|population|request)\s*=\s*["']?([^{},"']*[^{},"'\s])""")
+"""A tag of a threshold, also of one that is wrong otherwise."""
 
 
 def find_scenario(name: str) -> Path:
@@ -96,6 +110,7 @@ class _References:
         self._source = source
         self._folder = folder
         data = source.data if isinstance(source.data, dict) else {}
+        self._data = data
         self._load = data["load"] if isinstance(data.get("load"), dict) else {}
         self._lists: dict[str, list[Any]] = {
             "phases": _list(self._load.get("phases")),
@@ -107,6 +122,9 @@ class _References:
         yield from self._unique(("load", "phases"), "phases")
         yield from self._unique(("populations",), "populations")
         yield from self._unique(("requests",), "requests")
+        yield from self._target()
+        yield from self._requests()
+        yield from self._actions()
         yield from self._tags()
         yield from self._timeline()
 
@@ -123,6 +141,51 @@ class _References:
         entries = self._lists[key]
         return [e["name"] if isinstance(e, dict) and isinstance(e.get("name"), str) else None for e in entries]
 
+    def _target(self) -> Iterator[Problem]:
+        target = self._data.get("target")
+        if isinstance(target, dict) and _not_one(target, ("app", "url"), TargetFile):
+            message, hint = "exactly one of `app` and `url` is needed", "write for example {app: hello}"
+            yield self._source.problem(("target",), message, hint)
+
+    def _requests(self) -> Iterator[Problem]:
+        """Requests without a method, with several, and with a body where none can be."""
+        for index, entry in enumerate(self._lists["requests"]):
+            if not isinstance(entry, dict):
+                continue
+            path = ("requests", index)
+            given = [m for m in METHODS if entry.get(m) is not None]
+            has_body, has_json = bool(entry.get("body")), entry.get("json") is not None
+            if _not_one(entry, METHODS, RequestFile):
+                message = "exactly one of `get`, `post`, `put` and `delete` is needed"
+                yield self._source.problem(path, message, "write for example get: /")
+            elif given and given[0] in {"get", "delete"} and (has_body or has_json):
+                yield self._source.problem(path, f"a {given[0]} has no body", "use `post` or `put`")
+            if has_body and has_json:
+                yield self._source.problem(path, "`body` and `json` exclude each other", "remove one")
+
+    def _actions(self) -> Iterator[Problem]:
+        """Timeline entries without an action, with several, and with one whose fields do not fit together."""
+        for index, entry in enumerate(self._lists["timeline"]):
+            if not isinstance(entry, dict):
+                continue
+            if _not_one(entry, tuple(STEPS), EntryFile):
+                hint = f"one of: {', '.join(STEPS)}"
+                yield self._source.problem(("timeline", index), "exactly one action is needed", hint)
+            for verb, model in STEPS.items():
+                step = entry.get(verb)
+                if not isinstance(step, dict):
+                    continue
+                given = {f.name: step[f.name] for f in fields(model.kind) if f.name in step}
+                if None in given.values() or (not given and step):
+                    continue  # reported with the form
+                try:
+                    model.kind(**given)
+                except TypeError:
+                    continue  # reported with the form
+                except ValueError as exc:
+                    message, _, hint = str(exc).partition("; ")
+                    yield self._source.problem(("timeline", index, verb), message, hint)
+
     def _tags(self) -> Iterator[Problem]:
         """Thresholds about a phase, population or request that does not exist."""
         known = {
@@ -132,11 +195,7 @@ class _References:
         }
         for index, entry in enumerate(self._lists["thresholds"]):
             text = entry.get("check") if isinstance(entry, dict) else entry
-            try:
-                threshold = parse(str(text))
-            except ValueError:
-                continue  # reported with the form
-            for tag, value in threshold.tags:
+            for tag, value in _TAG.findall(str(text)):
                 if tag in known and value not in known[tag]:
                     hint = did_you_mean(value, (n for n in known[tag] if n), what=f"{tag}s of this scenario")
                     path = ("thresholds", index, "check") if isinstance(entry, dict) else ("thresholds", index)
@@ -181,6 +240,13 @@ class _References:
         """Length of all phases; None when one is not a duration."""
         lengths = [_seconds(p.get("duration")) if isinstance(p, dict) else None for p in self._lists["phases"]]
         return None if not lengths or None in lengths else sum(x for x in lengths if x is not None)
+
+
+def _not_one(given: dict[str, Any], names: tuple[str, ...], model: type[FileModel]) -> bool:
+    """Whether not exactly one of `names` is given. None at all is no news when another key is a typo, or not built yet."""
+    count = sum(1 for name in names if given.get(name) not in (None, ""))
+    known = {f.alias or name for name, f in model.model_fields.items() if f.annotation is not type(None)}
+    return count > 1 or (count == 0 and set(given) <= known)
 
 
 def _list(value: Any) -> list[Any]:

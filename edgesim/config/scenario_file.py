@@ -1,6 +1,8 @@
 """The shape of scenario files, version 1, as pydantic models: what may be written, with its limits.
 
-Load words are Artillery's, thresholds are k6's. Turning a checked file into values is `edgesim/config/scenario.py`.
+Load words are Artillery's, thresholds are k6's. A model says what each key may hold. Rules between keys are not here, since
+pydantic would check them only once every key is right: they are with the references in `edgesim/config/scenario.py`, as is
+turning a checked file into values.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import re
 from dataclasses import MISSING, fields
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, get_type_hints
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -21,7 +23,6 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     create_model,
-    model_validator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -163,12 +164,6 @@ class TargetFile(FileModel):
     host: Annotated[str, AfterValidator(_host)] = ""
     path: Reserved = None
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if bool(self.app) == bool(self.url):
-            raise ValueError("exactly one of `app` and `url` is needed; write for example {app: hello}")
-        return self
-
 
 class PhaseFile(FileModel):
     """A stretch of time with a constant rate, or one that changes linearly to `rampTo`."""
@@ -245,17 +240,6 @@ class RequestFile(FileModel):
         assert self.delete is not None
         return "DELETE", self.delete
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        given = [m for m in METHODS if getattr(self, m) is not None]
-        if len(given) != 1:
-            raise ValueError("exactly one of `get`, `post`, `put` and `delete` is needed; write for example get: /")
-        if self.body and self.json_body is not None:
-            raise ValueError("`body` and `json` exclude each other; remove one")
-        if given[0] in {"get", "delete"} and (self.body or self.json_body is not None):
-            raise ValueError(f"a {given[0]} has no body; use `post` or `put`")
-        return self
-
 
 class StepFile(FileModel):
     """Base of the steps' models, which are made from the dataclasses in `edgesim/scenario/steps`."""
@@ -269,11 +253,6 @@ class StepFile(FileModel):
         )
         assert isinstance(value, Step)
         return value
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        self.step()
-        return self
 
 
 _STEP_RESERVED: Final = ("strategy", "steps", "pause")
@@ -315,12 +294,6 @@ class EntryBase(FileModel):
         found = getattr(self, self.name)
         assert isinstance(found, StepFile)
         return found
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if sum(getattr(self, name) is not None for name in STEPS) != 1:
-            raise ValueError(f"exactly one action is needed; one of: {', '.join(STEPS)}")
-        return self
 
 
 _PLANNED_STEPS: Final = ("rollback", "partition", "latency", "loss", "purge", "scale")

@@ -49,6 +49,43 @@ def test_defaults() -> None:
     assert (scenario.load.arrivals, scenario.load.max_in_flight) == ("poisson", 2000)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("requests: [{name: r, get: /, post: /, weight: x}]", "6:12 requests.0: exactly one of `get`, `post`,"),
+        ("requests: [{name: r, get: /, body: x, wait: 3}]", "6:12 requests.0: a get has no body"),
+        ("requests: [{name: 7, put: /, body: x, json: 1}]", "6:12 requests.0: `body` and `json` exclude each other"),
+        ("timeline: [{at: soon, kill: {pop: a, host: b}}]", "6:29 timeline.0.kill: exactly one of `pop` and `host`"),
+        ("timeline: [{at: soon, kill: {pop: a}, deploy: {}}]", "6:12 timeline.0: exactly one action is needed"),
+        ("timeline: [{at: soon}]", "6:12 timeline.0: exactly one action is needed"),
+        ("thresholds: ['http.error_rate{phase=nope} < 1ms']", "6:14 thresholds.0: there is no phase 'nope'"),
+    ],
+)
+def test_rules_between_keys_do_not_wait_for_the_form(text: str, expected: str) -> None:
+    """What does not fit together is reported with mistakes of form, in the same part of the file and in others."""
+    found = complaints(
+        "version: 1\nname: x\ntarget: {app: a, url: b}\n" + MINIMAL.splitlines()[3] + "\nfoo: 1\n" + text
+    )
+
+    assert "3:9 target: exactly one of `app` and `url` is needed" in found
+    assert "5:1 foo: unknown key 'foo'" in found
+    assert [f for f in found if f.startswith(expected)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("requests: [{name: r, gte: /}]", ["unknown key 'gte'"]),
+        ("timeline: [{at: 1s, purge: {}}]", ["'purge' is not supported yet"]),
+        ("timeline: [{at: 1s, kill: {pop: null}}]", ["expected text, not nothing"]),
+        ("timeline: [{at: 1s, deploy: {}}]", ["the key 'path' is missing"]),
+    ],
+)
+def test_one_mistake_is_one_problem(text: str, expected: list[str]) -> None:
+    """A mistyped or planned word is not said to be missing too."""
+    assert [found.partition(": ")[2] for found in complaints(MINIMAL + text)] == expected
+
+
 def test_everything_that_can_be_written(tmp_path: Path) -> None:
     """Each key arrives where it belongs, in base units."""
     (tmp_path / "app").mkdir()
