@@ -97,10 +97,16 @@ def main(arguments: list[str]) -> int:
             print(show(entry), flush=True)
     OUTPUT.parent.mkdir(exist_ok=True)
     OUTPUT.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    print(f"{len(results)} figures in {time.monotonic() - began_s:.0f} s, {verdict(results)}; {OUTPUT}")
+    return 1 if any(entry["ok"] is False for entry in results) else 0
+
+
+def verdict(results: list[dict[str, Any]]) -> str:
+    """What became of the goals: the entries that missed theirs, and those whose goal nothing can be said of."""
     missed = [entry["id"] for entry in results if entry["ok"] is False]
-    verdict = f"missed: {', '.join(missed)}" if missed else "no goal missed"
-    print(f"{len(results)} figures in {time.monotonic() - began_s:.0f} s, {verdict}; {OUTPUT}")
-    return 1 if missed else 0
+    unknown = [entry["id"] for entry in results if entry["ok"] is None and (entry["goal"] or entry["value"] is None)]
+    words = f"{len(missed)} missed: {', '.join(missed)}" if missed else "no goal missed"
+    return f"{words}, {len(unknown)} not measured: {', '.join(unknown)}" if unknown else words
 
 
 if __name__ == "__main__":
