@@ -38,6 +38,14 @@ class HealthTable:
         self._window_s = spec.interval_s * spec.missed_beats
         self._entries = {pop: _Entry() for pop in pops}
         self._paused_s: float | None = None
+        self._learning_until_s = _NEVER
+
+    def begin(self, now_s: float) -> None:
+        """A front door starts: until every PoP could have beaten, one that was not heard of counts as up.
+
+        Else those whose beats come first would take everybody's requests. A dead one costs its first request a failover.
+        """
+        self._learning_until_s = now_s + self._window_s
 
     def beat(self, pop: PopId, state: Literal["starting", "ready", "draining"], now_s: float) -> None:
         """A beat of `pop` has arrived. PoPs that are not in the topology are ignored."""
@@ -78,13 +86,13 @@ class HealthTable:
         if entry.failed_s > _NEVER and (self._paused_s is None or now_s - entry.failed_s < self._window_s):
             return "down"
         if entry.beat_s == _NEVER:
-            return "starting"
+            return "up" if now_s < self._learning_until_s else "starting"
         seen_s = now_s if self._paused_s is None else self._paused_s
         return entry.state if seen_s - entry.beat_s <= self._window_s else "down"
 
     def is_up(self, pop: PopId, now_s: float) -> bool:
         """Whether requests should go to `pop`: `state(...) == "up"`, with a short cut for the usual case."""
         entry = self._entries.get(pop)
-        if entry is not None and entry.failed_s == _NEVER and self._paused_s is None:
-            return entry.state == "up" and now_s - entry.beat_s <= self._window_s
+        if entry is not None and entry.state == "up" and entry.failed_s == _NEVER and self._paused_s is None:
+            return now_s - entry.beat_s <= self._window_s
         return self.state(pop, now_s) == "up"

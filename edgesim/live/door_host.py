@@ -77,6 +77,7 @@ class DoorHost:
         self._http = http
         self.world.equip(transport=transport, replies=server)
         self._recall()
+        self.door.health.begin(self.world.now())
         self._listener = await http_server.Listener.open(server.handle, port=self._port)
         self._admin = await http_server.Listener.open(self._handle_admin, port=0)
         self._bus = Bus(

@@ -215,6 +215,7 @@ class PopHost:
         self._bus.publish(presence_topic(self.host), self._presence(up=True), retain=True)
         for pop_id, report in self._reports.items():
             self._send(reported_topic(self.host, pop_id), report)
+        self._publish(health(self.host, self.boot, list(self.pops.values())))
 
     def _presence(self, *, up: bool) -> bytes:
         url = self.url if up else ""

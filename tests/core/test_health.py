@@ -20,6 +20,17 @@ def table(state="ready", now_s=0.0):
     return health
 
 
+def test_a_front_door_that_starts_trusts_who_it_has_not_heard_of():
+    """Until a PoP could have missed its beats; one that failed meanwhile, or that says it is starting, is not up."""
+    table = HealthTable([PopId("fra1"), PopId("lhr1"), PopId("gru1")], HealthSpec())
+    table.begin(1.0)
+    table.fail(PopId("lhr1"), 1.25)
+    table.beat(PopId("gru1"), "starting", 1.25)
+
+    assert [table.is_up(PopId(pop), 2.25) for pop in ("fra1", "lhr1", "gru1")] == [True, False, False]
+    assert table.state(PopId("fra1"), 2.5) == "starting"
+
+
 def test_three_missed_beats():
     """Up to and including 1.5 s after a beat it is up, then down, then up with the next beat."""
     health = table()
