@@ -112,7 +112,8 @@ def _routing(route: dict[str, Any]) -> Iterator[str]:
     if isinstance(client, dict):
         place = ", ".join(str(client[k]) for k in ("city", "country") if client.get(k)) or "place unknown"
         details = ", ".join(str(client[k]) for k in ("access", "address") if client.get(k))
-        yield _line("client", f"{place} ({details})" if details else place)
+        why = "; only the default: nothing is known about this address" if client.get("default") is True else ""
+        yield _line("client", (f"{place} ({details})" if details else place) + why)
     ranked = [entry for entry in route.get("ranked") or () if isinstance(entry, list) and len(entry) == 3]
     yield _line("why", _why(route, ranked))
     if ranked:

@@ -38,8 +38,10 @@ _COLORS: Final[dict[NoticeKind, str]] = {
 def ready_lines(record: RunRecord, world: Topology, took_s: float, *, detached: bool = False) -> Iterator[str]:
     """What is ready, where, and what to do next."""
     port = record.ports.front_door
-    hosts = "one process" if record.processes == 1 else f"{sum(c.role == 'pop-host' for c in record.children)} hosts"
-    yield f"ready in {took_s:.1f} s: {world.name}, {len(world.pops)} PoPs in {hosts}"
+    hosts = sum(c.role == "pop-host" for c in record.children)
+    where = "one process" if record.processes == 1 else f"{hosts} host{'s' * (hosts != 1)}"
+    pops = f"{len(world.pops)} PoP{'s' * (len(world.pops) != 1)}"
+    yield f"ready in {took_s:.1f} s: {world.name}, {pops} in {where}"
     yield f"  front door  {record.front_door}  (apps: http://<app>.localhost:{port}/)"
     yield f"  API         {record.endpoint}"
     yield f"  next        edgesim deploy {_sample()}"

@@ -55,7 +55,9 @@ async def _deploy(
             note(f"{rollout.name} made: {', '.join(_component(c) for c in made.get('components') or ())}")
         if not wait:
             if not quiet:
-                click.echo(f"{rollout.name} is being rolled out to {len(rollout.pops)} PoPs")
+                click.echo(
+                    f"{rollout.name} is being rolled out to {len(rollout.pops)} PoP{'s' * (len(rollout.pops) != 1)}"
+                )
             return made
         regions = {str(row.get("pop")): str(row.get("region") or "-") for row in await api.pops()}
         with _Regions(regions, quiet=quiet) as screen:

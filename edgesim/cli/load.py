@@ -62,7 +62,9 @@ def validate(file: str, as_json: bool) -> None:
 @endpoint_options
 @json_option
 def run(file: str, out: Path, front_door: str | None, as_json: bool, **edge: Any) -> int:
-    """Run the scenario FILE (demo and smoke ship with edgesim) and write its summary.
+    """Run the scenario FILE and write its summary.
+
+    The scenarios demo, first-visitors and smoke ship with edgesim.
 
     Exit code 0 when all thresholds hold, 99 when one does not, 98 when the run is not valid (the generator lagged, or an
     event of the timeline failed), 130 when it was interrupted.

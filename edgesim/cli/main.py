@@ -24,6 +24,10 @@ from edgesim.errors import EdgesimError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_CLICKS_WORDS = {
+    "is not a valid integer range": "is not a whole number",
+    "is not a valid float range": "is not a number",
+}
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -104,6 +108,8 @@ def usage_error(exc: click.ClickException) -> UsageError:
     path = ctx.command_path if ctx else "edgesim"
     helps = []
     message = exc.format_message().rstrip(".")
+    for theirs, ours in _CLICKS_WORDS.items():
+        message = message.replace(theirs, ours)
     if isinstance(exc, click.NoSuchOption):
         message = f"no such option: {exc.option_name}"
         if exc.possibilities:

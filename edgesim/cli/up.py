@@ -49,12 +49,15 @@ def command(detach: bool, state: Path | None, topology: Path | None, **options: 
     """
     from edgesim.config.settings import UpSettings
     from edgesim.config.topology import load_topology
+    from edgesim.live.geoip import open_database
     from edgesim.live.state import find_state_dir
 
     file = _topology_file(topology)
     world = load_topology(file)
     _check_broker(options["broker"])
     geoip_db = options.pop("geoip_db")
+    if geoip_db:
+        open_database(geoip_db).close()  # a wrong file is told before anything starts
     settings = UpSettings(
         state_dir=find_state_dir(state),
         topology=file.absolute(),

@@ -69,8 +69,9 @@ def find_scenario(name: str) -> Path:
             return resource_path(candidate)
         except UsageError:
             continue
+    ships = ", ".join(sorted(path.stem for path in resource_path("scenarios").glob("*.yaml")))
     raise UsageError(
-        f"there is no scenario '{clip(name)}'", where=name, help="name a YAML file, or one that ships: demo, smoke"
+        f"there is no scenario '{clip(name)}'", where=name, help=f"name a YAML file, or one that ships: {ships}"
     )
 
 

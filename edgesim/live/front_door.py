@@ -221,6 +221,7 @@ class FrontDoorServer:
                 "lon": place.at.lon,
                 "metro": place.metro,
                 "access": place.access,
+                "default": place.is_default,
             },
             "policy": self._policy,
             "ranked": [

@@ -224,7 +224,7 @@ class Locator:
             at = self._countries.get(country)
         if at is None:
             default = self.default
-            return Place(address=address, at=default.at, city=default.city, country=default.country)
+            return Place(address=address, at=default.at, city=default.city, country=default.country, is_default=True)
         return Place(address=address, at=at, city=city, country=country)
 
 

@@ -53,3 +53,5 @@ class Place:
     """The metro's id; 0 when the address is not a simulated one."""
     access: str = ""
     """Access class (`fttp`, `lte`, …); empty when unknown."""
+    is_default: bool = False
+    """Whether nothing is known about the address, so that this is only the place of such clients."""

@@ -207,6 +207,16 @@ def test_why(route, expected):
     assert expected in text
 
 
+@pytest.mark.parametrize("default", [True, False])
+def test_a_place_that_is_only_the_default(default):
+    """A guess is told as one."""
+    client = {"address": "8.8.8.8", "city": "London", "country": "GB", "default": default}
+    text = "\n".join(explain(answer(x_edge_route=json.dumps({"client": client}))))
+
+    assert "London, GB (8.8.8.8)" in text
+    assert ("only the default" in text) == default
+
+
 @pytest.mark.parametrize(
     "fields",
     [

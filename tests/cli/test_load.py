@@ -33,7 +33,7 @@ def test_validate_lists_every_mistake(capsys: pytest.CaptureFixture[str]) -> Non
     assert code == 2
     assert "bad_scenario.yaml:8:31\n" in err
     assert "did you mean 'arrivalRate'?" in err
-    assert "27 problems" in err
+    assert "29 problems" in err
 
 
 def test_json_of_validate(capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,7 +74,7 @@ def test_version(capsys):
         (["verison"], "no such command: verison", "did you mean version?"),
         (["pops", "lst"], "no such command: pops lst", "did you mean list?"),
         (["up", "--prot", "80"], "no such option: --prot", "did you mean --api-port or --port?"),
-        (["up", "--port", "x"], "'x' is not a valid integer", "see `edgesim up --help`"),
+        (["up", "--port", "x"], "'x' is not a whole number", "see `edgesim up --help`"),
         (["up", "--processes", "0"], "0 is not in the range 1<=x<=64", "see `edgesim up --help`"),
         (["pops", "kill"], "Missing argument 'POP...'", "see `edgesim pops kill --help`"),
         (["up", "--broker", "rabbit"], "--broker rabbit is neither", "auto, mosquitto, embedded"),

@@ -1,5 +1,6 @@
 """`edgesim up` and `down` as processes, and what the screen of `up` shows."""
 
+import dataclasses
 import os
 import re
 import signal
@@ -237,6 +238,32 @@ def test_table_that_does_not_fit(world):
     assert [line.split()[0] for line in lines[1:4] if line.split()[0] in {"iad1", "syd1"}] == ["iad1", "syd1"]
     assert f"and {len(world.pops) - 3} more" in lines[4]
     assert "the control plane is away" in lines[5]
+
+
+@pytest.mark.parametrize(("processes", "where"), [(1, "one process"), (2, "1 host"), (3, "1 host")])
+def test_ready_lines_of_one_pop(world, processes, where):
+    """One is told as one."""
+    run_record = record(world, processes=processes, children=record(world).children[:1])
+    first = next(ready_lines(run_record, dataclasses.replace(world, pops=world.pops[:1]), 1.0))
+
+    assert first.endswith(f", 1 PoP in {where}")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--geoip-db", __file__], "is not a MaxMind database, or is damaged"),
+        (["--port", "http"], "'http' is not a whole number"),
+        (["--time-scale", "fast"], "'fast' is not a number"),
+    ],
+)
+def test_mistakes_are_found_before_anything_starts(tmp_path, flags, message, capsys):
+    """Exit code 2, and not even a state directory."""
+    code = run(["up", "--state", str(tmp_path / "state"), *flags])
+
+    assert code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "state").exists()
 
 
 def test_ready_lines(world):

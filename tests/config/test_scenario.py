@@ -211,8 +211,10 @@ def test_shipped_scenarios_are_valid(path: Path) -> None:
 def test_shipped_scenarios_are_found_by_name() -> None:
     """`edgesim load run smoke` works from an installed wheel; an unknown name says what there is."""
     assert find_scenario("smoke").name == "smoke.yaml"
-    with pytest.raises(UsageError, match="there is no scenario 'nope'"):
+    with pytest.raises(UsageError, match="there is no scenario 'nope'") as caught:
         find_scenario("nope")
+
+    assert caught.value.help.endswith(": " + ", ".join(path.stem for path in SHIPPED))
 
 
 def test_published_schema_is_current() -> None:

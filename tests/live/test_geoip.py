@@ -90,6 +90,8 @@ def test_unknown_addresses_are_at_the_default(locator, address):
     place = locator.locate(address)
 
     assert (place.address, place.city, place.at, place.metro, place.access) == (address, "London", LONDON.at, 0, "")
+    assert place.is_default
+    assert not locator.locate("240.0.72.5").is_default
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from edgesim.config.validation import did_you_mean
 from edgesim.errors import NotFoundError
 from edgesim.live.control.publisher import RECONCILE_S
 from edgesim.model.ids import HostId, PopId
@@ -130,7 +131,10 @@ def pop(control: ControlPlane, pop_id: str, figures: Mapping[str, Any]) -> Json:
 
 def unknown_pop(control: ControlPlane, pop_id: str) -> NotFoundError:
     """The error for a PoP that does not exist."""
-    return NotFoundError(f"there is no PoP {pop_id[:64]!r}", help=f"PoPs: {', '.join(control.assignment)}")
+    known = sorted(control.assignment)
+    hint = did_you_mean(pop_id[:64], known)
+    near = f"{hint} " if hint.startswith("did") else ""
+    return NotFoundError(f"there is no PoP {pop_id[:64]!r}", help=f"{near}PoPs: {', '.join(known)}")
 
 
 def _pop(control: ControlPlane, spec: PopSpec, figures: Mapping[str, Any] | None) -> Json:

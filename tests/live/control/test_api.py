@@ -238,6 +238,7 @@ async def test_broken_wasm_and_large_bodies(tmp_path):
         ("POST", "/v1/hosts/xxx/kill", "host1, host2"),
         ("GET", "/v1/apps/nope/deployments/1", "none yet"),
         ("GET", "/v1/apps/nope/deployments/1/events", "none yet"),
+        ("GET", "/v1/pops/frb1", "did you mean 'fra1'? PoPs: fra1"),
         ("GET", f"/v1/blobs/sha256/{'0' * 64}", ""),
         ("GET", "/v1/nothing", "api.md"),
         ("DELETE", "/v1/status", "api.md"),
