@@ -138,7 +138,7 @@ def test_hosts_that_name_no_app(edge: Edge, host: str) -> None:
 
     assert answer.status == 400
     assert answer.error.startswith("edgesim; error=http_request_error")
-    assert b"<app>.localhost" in answer.body
+    assert b"http://<app>." in answer.body
 
 
 def test_an_app_that_is_not_there(edge: Edge) -> None:
