@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 
 from edgesim.config import registry
 from edgesim.config.catalogue import load_access, load_profiles, load_sites, nearest_site
-from edgesim.config.units import Bytes, Seconds, Share
+from edgesim.config.units import Bytes, Form, Seconds, Share
 from edgesim.config.validation import FileModel, did_you_mean, problems_from_pydantic
 from edgesim.config.yaml_source import YamlSource, clip, load_yaml
 from edgesim.model.geo import LatLon
@@ -37,10 +37,13 @@ DEFAULT_ORIGIN: Final = "demo"
 _POP_ID = re.compile(r"[a-z]{3}[0-9]")
 _POP_ID_HELP = "a PoP is named by three lowercase letters (its site's IATA code) and a digit, such as fra1"
 _SLUG = r"^[a-z][a-z0-9-]{0,30}$"
+_SLUG_HELP = "a name: a lowercase letter, then lowercase letters, digits and dashes, at most 31 in all"
+_COUNTRY_HELP = "a country code: two capital letters of ISO 3166-1, such as DE"
+_DEGREES = Form("a number of degrees")
 
-Slug = Annotated[str, Field(pattern=_SLUG)]
-Latitude = Annotated[float, Field(ge=-90, le=90)]
-Longitude = Annotated[float, Field(ge=-180, le=180)]
+Slug = Annotated[str, Field(pattern=_SLUG), Form(_SLUG_HELP)]
+Latitude = Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False), _DEGREES]
+Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False), _DEGREES]
 
 
 class PlaceFile(FileModel):
@@ -96,6 +99,7 @@ class OriginFile(FileModel):
     at: Annotated[
         Annotated[str, Tag("a site")] | Annotated[PlaceFile, Tag("a place")],
         Discriminator(lambda value: "a place" if isinstance(value, dict | PlaceFile) else "a site"),
+        Form("a PoP or site, such as iad, or a place {lat: …, lon: …}"),
     ]
     url: Annotated[str, Field(max_length=2048)] = ""
     latency: Annotated[Seconds, Field(le=60)] = 0.02
@@ -107,7 +111,7 @@ class PopFile(FileModel):
 
     id: str
     city: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$"), Form(_COUNTRY_HELP)] | None = None
     lat: Latitude | None = None
     lon: Longitude | None = None
     profile: str | None = None
@@ -138,7 +142,11 @@ class TopologyFile(FileModel):
     defaults: DefaultsFile = DefaultsFile()
     origins: dict[Slug, OriginFile] = Field(default_factory=_default_origins)
     regions: dict[Slug, list[str]] | None = None
-    pops: Annotated[list[Annotated[PopFile, BeforeValidator(_entry)]], Field(min_length=1, max_length=MAX_POPS)]
+    pops: Annotated[
+        list[Annotated[PopFile, BeforeValidator(_entry), Form("a PoP's id, such as fra1, or a mapping {id: …}")]],
+        Field(min_length=1, max_length=MAX_POPS),
+        Form(f"a list of 1 to {MAX_POPS} PoPs, such as [fra1, nrt1]"),
+    ]
 
 
 def load_topology(path: Path) -> Topology:
@@ -205,7 +213,8 @@ class _References:
         for part in path:
             name = name[part]
         if isinstance(name, str) and name not in known:
-            yield self.source.problem(path, f"no {what} '{clip(name)}'", did_you_mean(name, known, what=f"{what}s"))
+            plural = f"{what}es" if what.endswith("x") else f"{what}s"
+            yield self.source.problem(path, f"no {what} '{clip(name)}'", did_you_mean(name, known, what=plural))
 
     def _pops(self) -> Iterator[Problem]:
         first: dict[str, int] = {}

@@ -7,13 +7,17 @@ Each is a pydantic type (`Seconds`, `Bytes`, `Share`) and a function. The functi
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from math import isfinite
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from edgesim.config.yaml_source import clip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_SECONDS: Final = 366 * 86_400.0
 MAX_SIZE: Final = 1 << 50
@@ -81,6 +85,34 @@ def parse_share(value: object) -> float:
     return share
 
 
+def show_duration(seconds: float) -> str:
+    """A duration as people write it: 0.05 is `50ms`, 600 is `10m`."""
+    if 0 < seconds < 1:
+        return f"{seconds * 1e3:g}ms"
+    for unit in ("h", "m"):
+        if seconds >= _SECONDS[unit] and seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:g}{unit}"
+    return f"{seconds:g}s"
+
+
+def show_size(size: float) -> str:
+    """A size as people write it: 65536 is `64KiB`."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size >= _BYTES[unit] and size % _BYTES[unit] == 0:
+            return f"{size / _BYTES[unit]:g}{unit}"
+    return f"{size:g}B"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The expected form of a value, for messages; stands in a field's `Annotated`. Pydantic takes no notice of it."""
+
+    text: str
+    """`a number of degrees`; the bounds of the field are added to it."""
+    show: Callable[[float], str] = "{:g}".format
+    """A bound as people write it."""
+
+
 def _number(value: object) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
         return float(value)
@@ -102,9 +134,9 @@ def _schema(pattern: re.Pattern[str]) -> WithJsonSchema:
     )
 
 
-Seconds = Annotated[float, BeforeValidator(parse_duration), _schema(_DURATION)]
+Seconds = Annotated[float, BeforeValidator(parse_duration), _schema(_DURATION), Form("a duration", show_duration)]
 """A duration in a file; the value is in seconds."""
-Bytes = Annotated[int, BeforeValidator(parse_size), _schema(_SIZE)]
+Bytes = Annotated[int, BeforeValidator(parse_size), _schema(_SIZE), Form("a size", show_size)]
 """A size in a file; the value is in bytes."""
 Share = Annotated[float, BeforeValidator(parse_share), _schema(_PERCENT)]
 """A share in a file; the value lies between 0 and 1."""

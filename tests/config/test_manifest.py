@@ -242,10 +242,10 @@ anything = [1]
         (11, 10, "there is no file missing.wasm"),
         (12, 21, "expected text, not 1"),
         (13, 9, "files is not supported yet"),
-        (16, 10, "'1KiB': must be greater than or equal to 65536"),
+        (16, 10, "'1KiB': must be at least 64KiB"),
         (17, 1, "unknown key 'cpus'"),
-        (18, 1, "'a b' cannot be a component's id"),
         (18, 1, "no route leads to the component 'a b'"),
+        (18, 1, "'a b' cannot be a component's id"),
         (19, 10, "expected text, not 7"),
     ]
 
@@ -254,7 +254,7 @@ anything = [1]
     ("text", "expected"),
     [
         ("[[component]]\nid = 1", ["expected a mapping (`key: value`), not a list"]),
-        ("[component]", ["expected at least 1 entries, not 0"]),
+        ("[component]", ["expected at least 1 entry, not 0"]),
         ("[component]\nweb = 1", ["expected a mapping (`key: value`), not 1"]),
         ("[component.web]\nsource = 'web.wasm'\ntool = 3", ["expected a mapping (`key: value`), not 3"]),
     ],

@@ -169,7 +169,7 @@ def test_every_mistake_at_once() -> None:
         ("requests: [{name: a, post: /, body: x, json: 1}]\n", "5:12 requests.0: `body` and `json` exclude each other"),
         ('requests: [{name: a, get: /, headers: {a: "b\\nc"}}]\n', "5:43 requests.0.headers.a: this cannot be sent"),
         ("requests: [{name: a, get: /, expect: {status: 99}}]\n", "5:47 requests.0.expect.status: 99: must be"),
-        ("populations: [{name: a, weight: 0}]\n", "5:33 populations.0.weight: 0: must be greater than 0"),
+        ("populations: [{name: a, weight: 0}]\n", "5:33 populations.0.weight: 0: must be more than 0"),
         ("timeline: [{at: 2s, kill: {pop: a}}]\n", "5:17 timeline.0.at: this comes after the end of the load (2s)"),
         (
             "timeline: [{at: 0s, kill: {pop: a}}, {at: 1s, kill: {pop: a}}]\n",

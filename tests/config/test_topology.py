@@ -122,8 +122,18 @@ def test_settings_of_routing_and_network():
             "the PoP 'fra1' is there twice",
             "ids are unique; it stands already on line 3",
         ),
-        ("pops: [{id: fra1, lat: 91, lon: 0}]", "pops.0.lat", "91: must be less than or equal to 90", ""),
-        ("pops: [{id: fra1, lat: 50, lon: -181}]", "pops.0.lon", "-181: must be greater than or equal to -180", ""),
+        (
+            "pops: [{id: fra1, lat: 91, lon: 0}]",
+            "pops.0.lat",
+            "91: must be at most 90",
+            "a number of degrees from -90 to 90",
+        ),
+        (
+            "pops: [{id: fra1, lat: 50, lon: -181}]",
+            "pops.0.lon",
+            "-181: must be at least -180",
+            "a number of degrees from -180 to 180",
+        ),
         ("pops: [{id: fra1, lat: 50}]", "pops.0", "lon is missing", "coordinates need lat and lon"),
         (
             "pops: [{id: lab1, lat: 50, lon: 1}]",
@@ -132,7 +142,7 @@ def test_settings_of_routing_and_network():
             "a site of one's own gives city, country, lat and lon",
         ),
         ("pops: [{id: fra1, memory: 4 cows}]", "pops.0.memory", "'4 cows' is not a size", "a size looks like"),
-        ("pops: [{id: fra1, slots: 0}]", "pops.0.slots", "0: must be greater than or equal to 1", ""),
+        ("pops: [{id: fra1, slots: 0}]", "pops.0.slots", "0: must be at least 1", "a whole number from 1 to 4096"),
         ("pops: [{id: fra1, profile: smal}]", "pops.0.profile", "no profile 'smal'", "did you mean 'small'?"),
         ("pops: [{id: fra1, origin: dmo}]", "pops.0.origin", "no origin 'dmo'", "did you mean 'demo'?"),
         (
@@ -203,8 +213,20 @@ def test_settings_of_routing_and_network():
             "no origin 'demo', which is the default",
             "set defaults.origin",
         ),
-        ("pops: []", "pops", "expected at least 1 entries, not 0", ""),
-        ("pops: [7]", "pops.0", "expected a mapping (`key: value`), not 7", ""),
+        (
+            "pops: [{id: fra1, lat: .nan, lon: 0}]",
+            "pops.0.lat",
+            "expected a number of degrees from -90 to 90, not '.nan'",
+            "",
+        ),
+        (
+            "pops: [{id: fra1, country: ZZZ}]",
+            "pops.0.country",
+            "'ZZZ' is not a country code",
+            "two capital letters of ISO 3166-1, such as DE",
+        ),
+        ("pops: []", "pops", "expected at least 1 entry, not 0", f"a list of 1 to {MAX_POPS} PoPs"),
+        ("pops: [7]", "pops.0", "expected a PoP's id, such as fra1, or a mapping {id: …}, not 7", ""),
         ("regions: {}", "pops", "the key 'pops' is missing", "add `pops: …`"),
     ],
 )
@@ -247,7 +269,7 @@ def test_too_many_pops():
 
     assert len(world("pops:\n" + "".join(entries[:MAX_POPS])).pops) == MAX_POPS
     assert problems("pops:\n" + "".join(entries[: MAX_POPS + 1])) == [
-        ("pops", "expected at most 4200 entries, not 4201", "")
+        ("pops", "expected at most 4200 entries, not 4201", f"a list of 1 to {MAX_POPS} PoPs, such as [fra1, nrt1]")
     ]
 
 
