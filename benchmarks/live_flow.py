@@ -157,7 +157,7 @@ class ByHand:
                 if request.pinned:
                     pop_id = None if request.failed else request.pinned
                 else:
-                    pop_id = router.choose(request.place, request.failed, now())
+                    pop_id = router.choose(request, now())
                 if pop_id is None:
                     response = Response(503, "no_pop", error="destination_unavailable", detail="no PoP is left to try")
                     break
