@@ -198,7 +198,7 @@ class ByHand:
             elif request.failed:
                 reason = "failover"
             else:
-                reason = "first" if router.ranking(request.place)[0] == pop_id else "skipped"
+                reason = "first" if request.ranking[0] == pop_id else "skipped"
             self.publish(
                 RequestRouted(
                     pop_id, request.app, response.outcome, response.status, reason, tuple(request.failed),

@@ -30,7 +30,6 @@ LONG_MODULES = {
 # Files outside tests/e2e that may call sleep, with the reason.
 SLEEPERS = {
     "tests/contract/test_guest_abi.py": "watches the loop's own timers while guests spin",
-    "tests/live/child_for_tests.py": "a child process that has nothing to do until it is killed",
     "tests/live/control/test_service.py": "epochs are milliseconds of the clock: a second one takes a second millisecond",
     "tests/live/test_metrics.py": "sleeps on a virtual loop",
     "tests/parity/harness.py": "sleeps on a virtual loop",

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 
@@ -32,7 +31,8 @@ with order.open("a") as file:
     file.write(f"start {config['name']}\n")
 say({"ready": True, "pid": os.getpid(), "urls": {"data": f"http://127.0.0.1:1/{role}"}})
 try:
-    time.sleep(60)
+    while True:
+        signal.pause()
 finally:
     with order.open("a") as file:
         file.write(f"end {config['name']}\n")

@@ -197,8 +197,8 @@ def test_zombie_counts_as_gone():
 def test_child_dies_with_its_parent():
     """SIGKILL of the parent ends a child that has asked for it."""
     child = (
-        "import sys, time; from edgesim.live.processes import die_with_parent; "
-        "die_with_parent(int(sys.argv[1])); print('tied', flush=True); time.sleep(60)"
+        "import signal, sys; from edgesim.live.processes import die_with_parent; "
+        "die_with_parent(int(sys.argv[1])); print('tied', flush=True); signal.pause()"
     )
     parent = (
         "import os, subprocess, sys; "

@@ -348,7 +348,7 @@ async def test_busy_port_names_its_holder():
 async def test_port_held_by_another_edge(tmp_path):
     """The other edge is named by its state directory, with the command that stops it."""
     config = tmp_path / "other" / "run" / "front-door.json"
-    script = "import socket, sys, time; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); time.sleep(60)"
+    script = "import signal, socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); signal.pause()"
     argv = [sys.executable, "-S", "-c", script, "edgesim.live.process", "front-door", "--config", str(config)]
     other = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
     port = int(await other.stdout.readline())
