@@ -23,9 +23,7 @@ MODULE_LINES_MAX = 420
 FUNCTION_LINES_MAX = 75
 
 # Modules that are longer, with the length they must not pass. A ratchet: lines leave it, none are added.
-LONG_MODULES = {
-    "edgesim/config/messages.py": 430,
-}
+LONG_MODULES: dict[str, int] = {}
 
 # Files outside tests/e2e that may call sleep, with the reason.
 SLEEPERS = {

@@ -18,14 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from edgesim.config.messages import (
-    APP_PATTERN,
-    COMPONENT_PATTERN,
-    DeployComponent,
-    DeployRequest,
-    LimitsModel,
-    RouteModel,
-)
+from edgesim.config.messages import DeployRequest
+from edgesim.config.releases import APP_PATTERN, COMPONENT_PATTERN, DeployComponent, LimitsModel, RouteModel
 from edgesim.config.toml_source import load_toml
 from edgesim.config.units import Bytes, Seconds
 from edgesim.config.validation import FileModel, did_you_mean, problems_from_pydantic

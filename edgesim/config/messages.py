@@ -10,133 +10,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from edgesim.config.releases import (
+    KIB,
+    AppField,
+    BootField,
+    Count,
+    DeployComponent,
+    Filters,
+    Message,
+    NameField,
+    ReleaseModel,
+    RouteModel,
+    Seconds,
+    ShortText,
+    Step,
+    UrlField,
+    check_references,
+)
 from edgesim.core.desired import DesiredDocument
 from edgesim.errors import InputError, TrustError
 from edgesim.model.events import HealthReported, PopHealth, PopReported
-from edgesim.model.ids import AppName, Digest, HostId, PopId
-from edgesim.model.worker import Abi, Component, Limits, Release, Route
+from edgesim.model.ids import AppName, HostId, PopId
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from edgesim.model.worker import Release
 
-KIB: Final = 1024
 DESIRED_LIMIT_BYTES: Final = 64 * KIB
 HEALTH_LIMIT_BYTES: Final = 256 * KIB
 REPORTED_LIMIT_BYTES: Final = 16 * KIB
 PRESENCE_LIMIT_BYTES: Final = 128 * KIB
 DEPLOY_LIMIT_BYTES: Final = 256 * KIB
 """Body of a deployment request to the API."""
-
-APP_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
-"""A DNS label of at most 40 characters: apps answer at `http://<app>.localhost/`."""
-NAME_PATTERN: Final = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
-"""PoPs, hosts, processes and logins: part of topics, paths and host names."""
-DIGEST_PATTERN: Final = r"^[0-9a-f]{64}$"
-
-AppField = Annotated[str, StringConstraints(pattern=APP_PATTERN)]
-NameField = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-DigestField = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
-BootField = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,64}$")]
-ShortText = Annotated[str, StringConstraints(max_length=500)]
-UrlField = Annotated[str, StringConstraints(pattern=r"^(https?://[^\s/]{1,255})?$")]
-Count = Annotated[int, Field(ge=0, le=1 << 53)]
-Step = Annotated[int, Field(ge=0, le=1 << 48)]
-"""Epochs and generations: far below the largest integer of JSON, so that there is always a higher one."""
-Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-
-
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-# -- releases ---------------------------------------------------------------------------------------------------------
-
-
-class LimitsModel(_Message):
-    """Limits of a component; see `edgesim.model.worker.Limits`."""
-
-    memory_bytes: Annotated[int, Field(ge=64 * KIB, le=4 << 30)] = Limits().memory_bytes
-    cpu_ms: Annotated[float, Field(gt=0, le=600_000)] = Limits().cpu_ms
-    wall_s: Annotated[float, Field(gt=0, le=600)] = Limits().wall_s
-    body_bytes: Annotated[int, Field(ge=0, le=1 << 30)] = Limits().body_bytes
-    log_bytes: Annotated[int, Field(ge=0, le=16 << 20)] = Limits().log_bytes
-
-
-COMPONENT_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-_Variable = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^=\x00]+$")]
-_Value = Annotated[str, StringConstraints(max_length=8 * KIB, pattern=r"^[^\x00]*$")]
-Environment = Annotated[tuple[tuple[_Variable, _Value], ...], Field(max_length=128, strict=False)]
-
-
-class ComponentModel(_Message):
-    """One Wasm file of a release, by content address."""
-
-    id: Annotated[str, StringConstraints(pattern=COMPONENT_PATTERN)]
-    digest: DigestField
-    size_bytes: Annotated[int, Field(ge=1, le=64 << 20)]
-    abi: Abi
-    limits: LimitsModel = LimitsModel()
-    environment: Environment = ()
-
-
-class RouteModel(_Message):
-    """A path pattern and the component that serves it."""
-
-    pattern: Annotated[str, StringConstraints(pattern=r"^/[^\s?#]{0,511}$")]
-    component: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-
-
-def _check_references(components: Sequence[ComponentModel | DeployComponent], routes: Sequence[RouteModel]) -> None:
-    """Ids and patterns are unique, and routes name components that exist. Raises ValueError, for pydantic."""
-    ids = [c.id for c in components]
-    if len(set(ids)) < len(ids):
-        raise ValueError("two components have the same id")
-    if len({r.pattern for r in routes}) < len(routes):
-        raise ValueError("two routes have the same pattern")
-    for route in routes:
-        if route.component not in ids:
-            raise ValueError(f"route {route.pattern} names the component {route.component!r}; there are {ids}")
-
-
-class ReleaseModel(_Message):
-    """One version of an app."""
-
-    app: AppField
-    version: Annotated[int, Field(ge=1, le=1 << 31)]
-    digest: DigestField
-    components: Annotated[tuple[ComponentModel, ...], Field(min_length=1, max_length=32, strict=False)]
-    routes: Annotated[tuple[RouteModel, ...], Field(min_length=1, max_length=256, strict=False)]
-    prefetch: bool = True
-
-    @model_validator(mode="after")
-    def _references(self) -> Self:
-        _check_references(self.components, self.routes)
-        return self
-
-    def value(self) -> Release:
-        """The release as the flows know it."""
-        return Release(
-            app=AppName(self.app),
-            version=self.version,
-            digest=Digest(self.digest),
-            components=tuple(component_value(c) for c in self.components),
-            routes=tuple(Route(pattern=r.pattern, component=r.component) for r in self.routes),
-            prefetch=self.prefetch,
-        )
-
-
-def component_value(model: ComponentModel) -> Component:
-    """A component as the flows know it."""
-    return Component(
-        id=model.id,
-        digest=Digest(model.digest),
-        size_bytes=model.size_bytes,
-        abi=model.abi,
-        limits=Limits(**model.limits.model_dump()),
-        environment=model.environment,
-    )
 
 
 def release_model(release: Release) -> ReleaseModel:
@@ -150,7 +56,7 @@ def release_model(release: Release) -> ReleaseModel:
 # -- desired documents ------------------------------------------------------------------------------------------------
 
 
-class DesiredModel(_Message):
+class DesiredModel(Message):
     """Payload of a desired document, as signed."""
 
     v: Literal[1] = 1
@@ -201,7 +107,7 @@ def decode_desired(payload: str) -> DesiredDocument:
 # -- reported state, health, presence ---------------------------------------------------------------------------------
 
 
-class Reported(_Message):
+class Reported(Message):
     """`es1/r/<host>/<pop>`, retained, sent on change: what a PoP runs."""
 
     pop: NameField
@@ -247,7 +153,7 @@ def reported_of(event: PopReported, *, host: HostId, boot: str, seq: int, sent_s
     )
 
 
-class PopBeat(_Message):
+class PopBeat(Message):
     """One PoP in a health batch."""
 
     pop: NameField
@@ -257,7 +163,7 @@ class PopBeat(_Message):
     loaded_bytes: Count = 0
 
 
-class Health(_Message):
+class Health(Message):
     """`es1/h/<host>`, 2 Hz: every PoP that is alive in the host. One that was killed is simply not in it."""
 
     host: NameField
@@ -292,7 +198,7 @@ def health_of(event: HealthReported, *, seq: int, sent_s: float) -> Health:
     )
 
 
-class Presence(_Message):
+class Presence(Message):
     """`es1/p/<process>`, retained and also the will (then with `up` false and without addresses)."""
 
     process: NameField
@@ -308,7 +214,7 @@ class Presence(_Message):
     since_s: Seconds = 0.0
 
 
-class ControlPresence(_Message):
+class ControlPresence(Message):
     """`es1/cp`, retained and also the will: the control plane."""
 
     up: bool
@@ -321,30 +227,22 @@ class ControlPresence(_Message):
 # -- the API's deployment body ----------------------------------------------------------------------------------------
 
 
-class DeployComponent(_Message):
-    """A component as the CLI names it; size and ABI are found out by the control plane."""
-
-    id: Annotated[str, StringConstraints(pattern=COMPONENT_PATTERN)]
-    digest: DigestField
-    limits: LimitsModel = LimitsModel()
-    environment: Environment = ()
-
-
-class DeployRequest(_Message):
+class DeployRequest(Message):
     """Body of `POST /v1/apps/{app}/deployments`. The blobs have been uploaded before."""
 
     components: Annotated[tuple[DeployComponent, ...], Field(min_length=1, max_length=32, strict=False)]
     routes: Annotated[tuple[RouteModel, ...], Field(min_length=1, max_length=256, strict=False)]
+    filters: Filters = ()
     prefetch: bool = True
     message: ShortText = ""
 
     @model_validator(mode="after")
     def _references(self) -> Self:
-        _check_references(self.components, self.routes)
+        check_references(self.components, self.routes, self.filters)
         return self
 
 
-class RollbackRequest(_Message):
+class RollbackRequest(Message):
     """Body of `POST /v1/apps/{app}/rollback`."""
 
     version: Annotated[int, Field(ge=1, le=1 << 31)]
@@ -353,7 +251,7 @@ class RollbackRequest(_Message):
 
 # -- encoding and decoding --------------------------------------------------------------------------------------------
 
-M = TypeVar("M", bound=_Message)
+M = TypeVar("M", bound=Message)
 
 _VERSIONS: Final = "sender and receiver must be of the same edgesim version"
 _LIMITS: Final[dict[type[BaseModel], int]] = {

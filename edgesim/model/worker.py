@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from edgesim.model.ids import AppName, Digest
 
-Abi = Literal["wasi-http", "wagi"]
-"""`wasi-http`: a component that exports wasi:http/incoming-handler@0.2; `wagi`: a WASI P1 command, CGI style."""
+Abi = Literal["wasi-http", "wagi", "proxy-wasm"]
+"""`wasi-http`: a component that exports wasi:http/incoming-handler@0.2; `wagi`: a WASI P1 command, CGI style; `proxy-wasm`: an
+HTTP filter in front of workers and origin."""
 
 MIB = 1 << 20
 
@@ -29,6 +30,28 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reuse:
+    """How long an instance lives, in wasmtime's and Spin's terms: each (lowest, highest), drawn anew for every instance."""
+
+    max_instance_reuse_count: tuple[int, int] = (1, 1)
+    """Requests that one instance serves, one after the other or together. 1: a fresh instance for each request."""
+    max_instance_concurrent_reuse_count: tuple[int, int] = (1, 1)
+    """Requests that one instance serves at the same time."""
+    idle_instance_timeout_s: tuple[float, float] = (1.0, 1.0)
+    """How long an instance that may serve again waits for a request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundledFile:
+    """A file that the guest may read."""
+
+    path: str
+    """Absolute in the guest, without `.` and `..`."""
+    digest: Digest
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
     """One Wasm file of a release."""
 
@@ -38,6 +61,12 @@ class Component:
     abi: Abi
     limits: Limits = field(default_factory=Limits)
     environment: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    """What `wasi:config/store` gives."""
+    outbound: tuple[str, ...] = ()
+    """Spin's `allowed_outbound_hosts`: whom the guest may send requests to. Empty: nobody."""
+    files: tuple[BundledFile, ...] = ()
+    reuse: Reuse = field(default_factory=Reuse)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +94,8 @@ class Release:
     """sha256 of the release's OCI image manifest."""
     components: tuple[Component, ...]
     routes: tuple[Route, ...]
+    filters: tuple[str, ...] = ()
+    """Ids of proxy-wasm components that every request passes, in this order, before worker or origin."""
     prefetch: bool = True
     """Whether PoPs fetch and load the components at once, or with the first request."""
 

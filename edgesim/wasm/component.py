@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import struct
 from ctypes import addressof, c_uint64, memmove, string_at
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from wasmtime.component import _types as T  # noqa: N812 - short for the many types of the component model
 
 from edgesim.errors import GuestMemoryError
 from edgesim.wasm import raw
 from edgesim.wasm.execution import Guest
+from edgesim.wasm.values import Err, Ok, Var
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,27 +37,6 @@ Lift: TypeAlias = "Callable[[ComponentGuest, Words, int], Any]"
 """(guest, words, index of the first payload word) to the Python value."""
 Lower: TypeAlias = "Callable[[ComponentGuest, Any], tuple[int, int, int, int]]"
 """(guest, Python value) to kind and payload words."""
-
-
-class Err(Exception):  # noqa: N818 - it is a value as often as it is raised
-    """The err arm of a `result`, returned or raised by a host function."""
-
-    def __init__(self, value: Any = None) -> None:
-        super().__init__(value)
-        self.value = value
-
-
-class Ok(NamedTuple):
-    """The ok arm of a `result`, where the bare value would be ambiguous."""
-
-    value: Any = None
-
-
-class Var(NamedTuple):
-    """A case of a `variant`."""
-
-    tag: str
-    value: Any = None
 
 
 class Prepared:

@@ -13,9 +13,10 @@ from wasmtime import component as wasm_component
 from wasmtime.component import _types as T  # noqa: N812 - short for the many types of the component model
 
 from edgesim.wasm import raw
-from edgesim.wasm.component import VAL, ComponentGuest, Err, Glue, Lift, Prepared
+from edgesim.wasm.component import VAL, ComponentGuest, Glue, Lift, Prepared
 from edgesim.wasm.execution import LIVE, Guest, finish_at_once
 from edgesim.wasm.guest import Suspend
+from edgesim.wasm.values import Err
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

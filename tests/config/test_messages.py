@@ -11,14 +11,12 @@ from pydantic import ValidationError
 
 from edgesim.config.messages import (
     ControlPresence,
-    DeployComponent,
     DeployRequest,
     Health,
     PopBeat,
     Presence,
     Reported,
     RollbackRequest,
-    RouteModel,
     decode_control,
     decode_deploy,
     decode_desired,
@@ -31,6 +29,7 @@ from edgesim.config.messages import (
     health_of,
     reported_of,
 )
+from edgesim.config.releases import DeployComponent, RouteModel
 from edgesim.core.desired import DesiredDocument
 from edgesim.errors import InputError, TrustError
 from edgesim.model.events import HealthReported, PopHealth, PopReported

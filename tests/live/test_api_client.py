@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from edgesim.config.messages import DeployComponent, DeployRequest, RouteModel
+from edgesim.config.messages import DeployRequest
+from edgesim.config.releases import DeployComponent, RouteModel
 from edgesim.errors import (
     AbiMismatchError,
     AuthError,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Self
 
 import aiohttp
 
-from edgesim.config.messages import DeployComponent, DeployRequest, Presence, RouteModel, encode, health_of, reported_of
+from edgesim.config.messages import DeployRequest, Presence, encode, health_of, reported_of
+from edgesim.config.releases import DeployComponent, RouteModel
 from edgesim.core.desired import (
     NO_GENERATION,
     Apply,

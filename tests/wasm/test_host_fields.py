@@ -3,10 +3,10 @@
 import pytest
 
 from edgesim.errors import GuestOutputError
-from edgesim.wasm.component import Err
 from edgesim.wasm.host import host_functions
 from edgesim.wasm.host.fields import FORBIDDEN, Fields, append, clone, delete, from_headers, from_list, get, has, set_
 from edgesim.wasm.host.http import OutgoingResponse
+from edgesim.wasm.values import Err
 
 GUEST = None  # these functions do not look at the guest
 

@@ -8,15 +8,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from edgesim.config.messages import APP_PATTERN
-from edgesim.errors import AbiMismatchError, NotFoundError, UsageError
+from edgesim.config.releases import APP_PATTERN, ComponentModel, ComponentSettings, component_value
+from edgesim.errors import NotFoundError, UsageError
 from edgesim.model.ids import AppName, Digest
-from edgesim.model.worker import Component, Limits
 
 if TYPE_CHECKING:
-    from edgesim.config.messages import DeployComponent
+    from edgesim.config.releases import DeployComponent
     from edgesim.live.blobs import BlobStore
-    from edgesim.model.worker import Abi
+    from edgesim.model.worker import Abi, Component
 
 
 class Inspected(Protocol):
@@ -59,13 +58,7 @@ async def check_component(wanted: DeployComponent, blobs: BlobStore, inspect: In
         )
     path = blobs.path(digest)
     inspected = await inspect(path)
-    if inspected.abi not in {"wasi-http", "wagi"}:
-        raise AbiMismatchError(f"component {wanted.id!r} has the ABI {inspected.abi!r}, which is not served")
-    return Component(
-        id=wanted.id,
-        digest=digest,
-        size_bytes=path.stat().st_size,
-        abi=inspected.abi,
-        limits=Limits(**wanted.limits.model_dump()),
-        environment=wanted.environment,
+    settings = {name: getattr(wanted, name) for name in ComponentSettings.model_fields}
+    return component_value(
+        ComponentModel(id=wanted.id, digest=digest, size_bytes=path.stat().st_size, abi=inspected.abi, **settings)
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from edgesim.live.blobs import BlobStore, storage_error
@@ -37,7 +38,9 @@ class ImageLayout:
         self.blobs: Final = BlobStore(root / "blobs" / "sha256")
         self._write("oci-layout", {"imageLayoutVersion": "1.0.0"})
 
-    def put_release(self, components: Sequence[Component], routes: Sequence[Route], *, prefetch: bool) -> Digest:
+    def put_release(
+        self, components: Sequence[Component], routes: Sequence[Route], *, filters: Sequence[str] = (), prefetch: bool
+    ) -> Digest:
         """Store config and manifest of a release whose components are stored; the manifest's digest. Blocks.
 
         Raises:
@@ -53,19 +56,9 @@ class ImageLayout:
         config_digest = self.blobs.put(_json(config))
         release = {
             "routes": [[r.pattern, r.component] for r in routes],
+            "filters": list(filters),
             "prefetch": prefetch,
-            "components": {
-                c.id: {
-                    "abi": c.abi,
-                    "memory_bytes": c.limits.memory_bytes,
-                    "cpu_ms": c.limits.cpu_ms,
-                    "wall_s": c.limits.wall_s,
-                    "body_bytes": c.limits.body_bytes,
-                    "log_bytes": c.limits.log_bytes,
-                    "environment": dict(c.environment),
-                }
-                for c in components
-            },
+            "components": {c.id: _settings(c) for c in components},
         }
         manifest = {
             "schemaVersion": 2,
@@ -105,6 +98,14 @@ class ImageLayout:
         except OSError as exc:
             temporary.unlink(missing_ok=True)
             raise storage_error(exc, path) from exc
+
+
+def _settings(component: Component) -> dict[str, object]:
+    """What a layer does not say about a component."""
+    settings = asdict(component)
+    for said in ("id", "digest", "size_bytes"):
+        del settings[said]
+    return settings
 
 
 def _descriptor(media_type: str, digest: Digest, size: int) -> dict[str, str | int]:

@@ -275,13 +275,16 @@ class ControlPlane:
                     f"there are {APPS_MAX} apps already", help="one edge has no more; use another state directory"
                 )
             layout = self._started().layout
-            digest = await asyncio.to_thread(layout.put_release, components, routes, prefetch=request.prefetch)
+            digest = await asyncio.to_thread(
+                layout.put_release, components, routes, filters=request.filters, prefetch=request.prefetch
+            )
             release = Release(
                 app=app,
                 version=max(self.releases.get(app, {}), default=0) + 1,
                 digest=digest,
                 components=components,
                 routes=routes,
+                filters=request.filters,
                 prefetch=request.prefetch,
             )
             stored = StoredRelease(release=release, message=request.message, created_s=self._clock())

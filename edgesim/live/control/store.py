@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import ValidationError
 
-from edgesim.config.messages import ReleaseModel, explain, release_model
+from edgesim.config.messages import explain, release_model
+from edgesim.config.releases import ReleaseModel
 from edgesim.core.desired import Generation
 from edgesim.errors import StorageError
 from edgesim.model.ids import AppName, HostId, PopId

@@ -76,6 +76,7 @@ def release(stored: StoredRelease) -> Json:
             {"id": c.id, "digest": c.digest, "size_bytes": c.size_bytes, "abi": c.abi} for c in value.components
         ],
         "routes": [{"pattern": r.pattern, "component": r.component} for r in value.routes],
+        "filters": list(value.filters),
     }
 
 

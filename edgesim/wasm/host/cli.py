@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.wasm.component import Err
 from edgesim.wasm.guest import Exited
 from edgesim.wasm.host.io import InputStream, LogSink, OutputStream
 from edgesim.wasm.linking import HostTable
+from edgesim.wasm.values import Err
 
 if TYPE_CHECKING:
     from edgesim.wasm.component import ComponentGuest, Prepared

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from edgesim.errors import GuestOutputError
-from edgesim.wasm.component import Err, Var
 from edgesim.wasm.linking import HostTable
+from edgesim.wasm.values import Err, Var
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,11 +10,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import GuestOutputError
-from edgesim.wasm.component import Err, Ok, Var
 from edgesim.wasm.guest import WINDOW_BYTES
 from edgesim.wasm.host.fields import Fields, from_headers
 from edgesim.wasm.host.io import InputStream, OutputStream, Pollable
 from edgesim.wasm.linking import HostTable
+from edgesim.wasm.values import Err, Ok, Var
 
 if TYPE_CHECKING:
     from edgesim.wasm.component import ComponentGuest

@@ -6,14 +6,15 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgesim.errors import GuestTrapError
-from edgesim.wasm.component import ComponentGuest, Err, Var
 from edgesim.wasm.guest import CHUNK_BYTES, Suspend
 from edgesim.wasm.host.waits import wait_any
 from edgesim.wasm.linking import HostTable
+from edgesim.wasm.values import Err, Var
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from edgesim.wasm.component import ComponentGuest
     from edgesim.wasm.guest import Input, Log
 
 TABLE: Final = HostTable()

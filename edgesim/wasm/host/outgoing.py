@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.wasm.component import Err, Var
 from edgesim.wasm.host.http import OutgoingBody
 from edgesim.wasm.linking import HostTable
+from edgesim.wasm.values import Err, Var
 
 if TYPE_CHECKING:
     from edgesim.wasm.component import ComponentGuest
