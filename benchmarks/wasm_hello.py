@@ -20,7 +20,7 @@ import wasmtime
 
 from edgesim.config.resources import resource_path
 from edgesim.model.worker import Component, Limits
-from edgesim.wasm.guest import GuestRequest
+from edgesim.wasm.guest import Grants, GuestRequest
 from edgesim.wasm.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ GOAL_RATIO = 4.0
 ROUNDS = 30
 BATCH = 200
 WORKERS: dict[Abi, str] = {"wasi-http": "workers/hello/hello.wasm", "wagi": "workers/hello-wagi/hello.wasm"}
-ENVIRONMENT = (("EDGESIM_POP", "fra1"), ("EDGESIM_VERSION", "1"))
+GRANTS = Grants(environment=(("EDGESIM_POP", "fra1"), ("EDGESIM_VERSION", "1")))
 
 
 def run() -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ async def batch(worker: LoadedWorker) -> float:
                 deadline_s=deadline_s,
             ),
             limits,
-            ENVIRONMENT,
+            GRANTS,
         )
         if response.body != b"hello from fra1 v1\n":
             raise RuntimeError(f"the worker answered {response.body!r}")

@@ -8,7 +8,7 @@ from edgesim.core.request import Response, Timings
 from edgesim.errors import EdgesimError, StartError, StorageError
 from edgesim.live.http_server import too_large
 from edgesim.model.http import header
-from edgesim.wasm.guest import GuestRequest
+from edgesim.wasm.guest import Grants, GuestRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,14 +66,17 @@ class WasmGuests:
             raise
         except EdgesimError as exc:
             raise StartError(f"{component.id} could not be loaded: {exc.message}", help=exc.help) from exc
-        environment = (
-            *component.environment,
-            ("EDGESIM_POP", str(pop.spec.id)),
-            ("EDGESIM_REGION", pop.spec.region),
-            ("EDGESIM_APP", str(worker.release.app)),
-            ("EDGESIM_VERSION", str(worker.release.version)),
+        grants = Grants(
+            environment=(
+                *component.environment,
+                ("EDGESIM_POP", str(pop.spec.id)),
+                ("EDGESIM_REGION", pop.spec.region),
+                ("EDGESIM_APP", str(worker.release.app)),
+                ("EDGESIM_VERSION", str(worker.release.version)),
+            ),
+            variables=component.variables,
         )
-        worker.handle = (loaded, environment)
+        worker.handle = (loaded, grants)
         worker.loaded_bytes = loaded.size_bytes
         return tuple(loaded.phases)
 
@@ -87,8 +90,8 @@ class WasmGuests:
     async def run_worker(self, pop: Pop, worker: Worker, request: Request) -> Response:
         """Run the guest in a fresh instance."""
         del pop
-        handle: tuple[LoadedWorker, tuple[tuple[str, str], ...]] = worker.handle
-        loaded, environment = handle
+        handle: tuple[LoadedWorker, Grants] = worker.handle
+        loaded, grants = handle
         limits = worker.component.limits
         announced = header(request.headers, "content-length")
         if announced is not None and int(announced) > limits.body_bytes:
@@ -106,7 +109,7 @@ class WasmGuests:
                 route=worker.release.pattern(request.path),
             ),
             limits,
-            environment,
+            grants,
         )
         return Response(
             answer.status,

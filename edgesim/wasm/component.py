@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgesim.model.worker import Limits
-    from edgesim.wasm.guest import GuestRequest
+    from edgesim.wasm.guest import Grants, GuestRequest
 
 MAX_HANDLES: Final = 1024
 """Resources that one guest may hold at the same time."""
@@ -64,8 +64,8 @@ class ComponentGuest(Guest):
 
     __slots__ = ("_last", "environment", "resources", "scratch", "scratch_at")
 
-    def __init__(self, engine: int, request: GuestRequest, limits: Limits) -> None:
-        super().__init__(engine, request, limits)
+    def __init__(self, engine: int, request: GuestRequest, limits: Limits, grants: Grants) -> None:
+        super().__init__(engine, request, limits, grants)
         self.environment: Prepared
         """`list<tuple<string, string>>`; set by who starts the guest."""
         self.resources: dict[int, Any] = {}

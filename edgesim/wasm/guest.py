@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable  # noqa: TC003 - a dataclass field
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgesim.errors import GuestOutputError, RequestError
+from edgesim.wasm.files import FileTree
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from edgesim.core.waiter import Waiter
     from edgesim.model.http import Body, Headers
@@ -62,6 +64,76 @@ class GuestResponse:
     """Linear memory at that time; 0 where the ABI does not show it (components)."""
     ended: Waiter[None] | None = None
     """Resolved when a guest that still runs has ended and its instance is gone."""
+
+
+@dataclass(slots=True, kw_only=True)
+class OutboundRequest:
+    """A request that a guest sends. Times are seconds; None is the sender's own limit."""
+
+    method: str
+    scheme: str
+    """`http` or `https`."""
+    authority: str
+    """Host and port, without user information."""
+    target: str
+    """Path and query; empty for `*` of OPTIONS and for CONNECT."""
+    headers: Headers
+    body: Body | None
+    connect_timeout_s: float | None = None
+    first_byte_timeout_s: float | None = None
+    between_bytes_timeout_s: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class OutboundResponse:
+    """The answer to a guest's request, once its head is there."""
+
+    status: int
+    headers: Headers
+    body: Body
+    """Raises OutboundError. Closing it ends the exchange."""
+    trailers: Callable[[], Headers] = tuple
+    """The trailer fields, once the body has ended."""
+
+
+class OutboundError(Exception):
+    """Why an outgoing request failed: a case of `wasi:http/types.error-code` and its payload, in the form of `values.py`."""
+
+    def __init__(self, code: str, payload: Any = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.payload = payload
+
+
+class Outbound(Protocol):
+    """How the guests of one worker reach others: what is allowed is decided behind it."""
+
+    async def open(self, request: OutboundRequest, hops: Headers) -> OutboundResponse:
+        """Send a request and wait for the head of its answer, on the loop. Cancelling it breaks the connection off.
+
+        Args:
+            request: what to send; its body is pulled while the answer is awaited, and closed in the end.
+            hops: the fields of the request that the guest serves: who has forwarded it so far.
+
+        Raises:
+            OutboundError: it was refused or failed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True, weakref_slot=True)
+class Grants:
+    """What a PoP gives to the guests of one worker, beside the request: one object per loaded worker, compared by identity."""
+
+    environment: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    """What `wasi:config/store` gives."""
+    files: FileTree = field(default_factory=FileTree)
+    outbound: Outbound | None = None
+    """None: the guests may send requests to nobody."""
+
+
+NO_GRANTS: Final = Grants()
 
 
 class Exited(Exception):  # noqa: N818 - it is no error when the code is 0

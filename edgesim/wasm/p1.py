@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgesim.model.worker import Limits
-    from edgesim.wasm.guest import GuestRequest
+    from edgesim.wasm.guest import Grants, GuestRequest
 
 MODULE: Final = "wasi_snapshot_preview1"
 
@@ -65,8 +65,8 @@ class P1Guest(Guest):
 
     __slots__ = ("args", "environ", "instance", "memory", "stdout")
 
-    def __init__(self, engine: int, request: GuestRequest, limits: Limits) -> None:
-        super().__init__(engine, request, limits)
+    def __init__(self, engine: int, request: GuestRequest, limits: Limits, grants: Grants) -> None:
+        super().__init__(engine, request, limits, grants)
         self.args: Sequence[bytes] = ()
         self.environ: Sequence[bytes] = ()
         self.stdout: Callable[[bytes], None] = self.output.write

@@ -24,14 +24,14 @@ from edgesim.wasm.abi import Linked, abis
 from edgesim.wasm.artifacts import Artifact, ArtifactCache
 from edgesim.wasm.engine import Ticker, make_engine
 from edgesim.wasm.execution import Execution
+from edgesim.wasm.guest import NO_GRANTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from edgesim.model.ids import PhaseName
     from edgesim.model.worker import Abi, Component, Limits
-    from edgesim.wasm.guest import GuestRequest, GuestResponse
+    from edgesim.wasm.guest import Grants, GuestRequest, GuestResponse
 
 MAX_BUNDLE_BYTES: Final = 64 << 20
 COMPILE_TIMEOUT_S: Final = 180.0
@@ -84,12 +84,7 @@ class LoadedWorker:
         """What this load really waited for: `compile` and/or `load`, or `shared` alone."""
         self.released = False
 
-    async def run(
-        self,
-        request: GuestRequest,
-        limits: Limits,
-        environment: Mapping[str, str] | tuple[tuple[str, str], ...] = (),
-    ) -> GuestResponse:
+    async def run(self, request: GuestRequest, limits: Limits, grants: Grants = NO_GRANTS) -> GuestResponse:
         """Serve one request in a fresh instance.
 
         Returns when the guest has ended (`body` is bytes), or when its head is out and it waits (`body` is a stream, and
@@ -100,8 +95,7 @@ class LoadedWorker:
                 the head was sent, the body's `next()` raises them instead.
             EdgesimError: whatever the request's body raised.
         """
-        pairs = environment if isinstance(environment, tuple) else tuple(environment.items())
-        call = self._module.linked.start(request, limits, pairs)
+        call = self._module.linked.start(request, limits, grants)
         return await Execution(call, limits, self._runtime.ticker, self._runtime.pool).run()
 
 

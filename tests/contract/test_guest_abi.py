@@ -18,11 +18,11 @@ from edgesim.model.http import BytesBody, header
 from edgesim.model.worker import MIB, Limits
 from edgesim.wasm import execution
 from edgesim.wasm.abi import abis
-from edgesim.wasm.guest import WINDOW_BYTES
+from edgesim.wasm.guest import WINDOW_BYTES, Grants
 from edgesim.wasm.runtime import Runtime
 from tests.support.wasm import GENEROUS, Slow, ended, hello, hostile, load, read_all, request
 
-ENVIRONMENT = (("EDGESIM_POP", "fra1"), ("EDGESIM_VERSION", "7"), ("COLOUR", "green"))
+GRANTS = Grants(environment=(("EDGESIM_POP", "fra1"), ("EDGESIM_VERSION", "7"), ("COLOUR", "green")))
 
 
 @pytest.fixture(params=sorted(abis()))
@@ -58,7 +58,7 @@ def bad(runtime: Runtime, abi: str, tmp_path):
 
 async def test_a_worker_answers_with_status_fields_and_body(worker, abi):
     """The smallest request, and what is reported about it."""
-    response = await worker.run(request(), GENEROUS, ENVIRONMENT)
+    response = await worker.run(request(), GENEROUS, GRANTS)
 
     assert worker.abi == abi
     assert response.status == 200
@@ -72,7 +72,7 @@ async def test_a_worker_answers_with_status_fields_and_body(worker, abi):
 
 async def test_another_status(worker):
     """A worker chooses its status."""
-    response = await worker.run(request("/teapot"), GENEROUS, ENVIRONMENT)
+    response = await worker.run(request("/teapot"), GENEROUS, GRANTS)
 
     assert response.status == 418
     assert response.body == b"short and stout\n"
@@ -112,7 +112,7 @@ async def test_a_target_that_is_not_utf_8_harms_nobody(worker):
 
 async def test_the_environment_arrives(worker):
     """Variables of the manifest and of the edge."""
-    response = await worker.run(request("/env"), GENEROUS, ENVIRONMENT)
+    response = await worker.run(request("/env"), GENEROUS, GRANTS)
 
     assert {b"COLOUR=green", b"EDGESIM_POP=fra1"} <= set((await read_all(response)).splitlines())
 
@@ -276,7 +276,7 @@ async def test_a_trap_is_that_requests_error_alone(bad, worker):
     trapping = await bad("trap")
     with pytest.raises(GuestTrapError, match="unreachable"):
         await trapping.run(request(), GENEROUS)
-    response = await worker.run(request(), GENEROUS, ENVIRONMENT)
+    response = await worker.run(request(), GENEROUS, GRANTS)
 
     assert response.status == 200
 

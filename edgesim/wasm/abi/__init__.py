@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from edgesim.model.worker import Abi, Limits
     from edgesim.wasm.execution import Call
-    from edgesim.wasm.guest import GuestRequest
+    from edgesim.wasm.guest import Grants, GuestRequest
 
 
 class Linked(Protocol):
     """A worker in memory, ready to serve."""
 
-    def start(self, request: GuestRequest, limits: Limits, environment: tuple[tuple[str, str], ...]) -> Call:
+    def start(self, request: GuestRequest, limits: Limits, grants: Grants) -> Call:
         """A new store for one request. Nothing of the guest runs yet."""
         ...
 

@@ -21,7 +21,7 @@ from edgesim.wasm import p1, raw
 if TYPE_CHECKING:
     from edgesim.model.http import Headers
     from edgesim.model.worker import Abi, Limits
-    from edgesim.wasm.guest import GuestRequest, Output
+    from edgesim.wasm.guest import Grants, GuestRequest, Output
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_FIELDS: Final = 100
@@ -141,13 +141,11 @@ class WagiCall:
 
     __slots__ = ("_linked", "_start", "guest")
 
-    def __init__(
-        self, linked: LinkedCommand, request: GuestRequest, limits: Limits, environment: tuple[tuple[str, str], ...]
-    ) -> None:
+    def __init__(self, linked: LinkedCommand, request: GuestRequest, limits: Limits, grants: Grants) -> None:
         self._linked = linked
         self._start = raw.Extern()
-        env = cgi_environment(request, environment)  # before the store is there: what raises must not leak one
-        self.guest = guest = p1.P1Guest(linked.engine, request, limits)
+        env = cgi_environment(request, grants.environment)  # before the store is there: what raises must not leak one
+        self.guest = guest = p1.P1Guest(linked.engine, request, limits, grants)
         guest.environ = [_encode(f"{key}={value}") for key, value in env.items()]
         query = env["QUERY_STRING"]
         guest.args = [_encode(a) for a in (env["SCRIPT_NAME"], *(query.split("&") if query else ()))]
@@ -209,9 +207,9 @@ class LinkedCommand:
         raw.check(raw.linker_instantiate_pre(raw.address(linker[0].ptr()), raw.address(module.ptr()), addressof(pre)))
         self.pre = pre.value
 
-    def start(self, request: GuestRequest, limits: Limits, environment: tuple[tuple[str, str], ...]) -> WagiCall:
+    def start(self, request: GuestRequest, limits: Limits, grants: Grants) -> WagiCall:
         """A new store for one request."""
-        return WagiCall(self, request, limits, environment)
+        return WagiCall(self, request, limits, grants)
 
     def __del__(self) -> None:
         if getattr(self, "pre", None):

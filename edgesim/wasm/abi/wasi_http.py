@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ctypes import addressof, create_string_buffer
 from typing import TYPE_CHECKING, Any, Final, Literal
+from weakref import WeakKeyDictionary
 
 import wasmtime
 
@@ -16,14 +17,12 @@ from edgesim.wasm.linking import imported_functions, is_function, link
 
 if TYPE_CHECKING:
     from edgesim.model.worker import Abi, Limits
-    from edgesim.wasm.guest import GuestRequest
+    from edgesim.wasm.guest import Grants, GuestRequest
 
 _HANDLER: Final = "wasi:http/incoming-handler@0.2."
 _TRAPS_WHEN_CALLED: Final = ("wasi:filesystem/", "wasi:sockets/")
 """Packages that common toolchains import and rarely call. There are no files and no sockets."""
 _RESOURCE: Final = 21
-_MAX_ENVIRONMENTS: Final = 512
-"""Of one worker in one process: a PoP each, and a version each."""
 
 
 class HttpCall:
@@ -31,17 +30,15 @@ class HttpCall:
 
     __slots__ = ("_args", "_handles", "_instance", "_linked", "_outparam", "function", "guest")
 
-    def __init__(
-        self, linked: LinkedComponent, request: GuestRequest, limits: Limits, environment: tuple[tuple[str, str], ...]
-    ) -> None:
+    def __init__(self, linked: LinkedComponent, request: GuestRequest, limits: Limits, grants: Grants) -> None:
         self._linked = linked
         self._instance = raw.ComponentInstance()
         self.function = raw.ComponentFunc()
         self._outparam = ResponseOutparam()
         self._handles: list[int] = []
         self._args: Any = None
-        self.guest = guest = ComponentGuest(linked.engine, request, limits)
-        guest.environment = linked.environment(environment)
+        self.guest = guest = ComponentGuest(linked.engine, request, limits, grants)
+        guest.environment = linked.environment(grants)
 
     def instantiate(self) -> int:
         """The future that makes the instance."""
@@ -109,24 +106,22 @@ class LinkedComponent:
         handle = component.type.exports(engine)[export].ty.exports(engine)["handle"].ty
         self.request_type, self.outparam_type = (conversions.type_id(kind.ty) for _, kind in handle.params)
         self._keep = (engine, component, linker, conversions, callbacks, index)
-        self._environments: dict[tuple[tuple[str, str], ...], Prepared] = {}
+        self._environments: WeakKeyDictionary[Grants, Prepared] = WeakKeyDictionary()
         self.engine = raw.address(engine.ptr())
         self.linker = raw.address(linker.ptr())
         self.component = raw.address(component.ptr())
         self.export_index = raw.address(index.ptr())
 
-    def environment(self, pairs: tuple[tuple[str, str], ...]) -> Prepared:
+    def environment(self, grants: Grants) -> Prepared:
         """The environment of one PoP, ready for its guests."""
-        prepared = self._environments.get(pairs)
+        prepared = self._environments.get(grants)
         if prepared is None:
-            if len(self._environments) >= _MAX_ENVIRONMENTS:
-                self._environments.clear()
-            prepared = self._environments[pairs] = Prepared(pairs)
+            prepared = self._environments[grants] = Prepared(grants.environment)
         return prepared
 
-    def start(self, request: GuestRequest, limits: Limits, environment: tuple[tuple[str, str], ...]) -> HttpCall:
+    def start(self, request: GuestRequest, limits: Limits, grants: Grants) -> HttpCall:
         """A new store for one request."""
-        return HttpCall(self, request, limits, environment)
+        return HttpCall(self, request, limits, grants)
 
 
 class WasiHttpAbi:
