@@ -52,6 +52,7 @@ store_delete = _proto("wasmtime_store_delete", None, P)
 store_context = _proto("wasmtime_store_context", P, P, fast=True)
 store_limiter = _proto("wasmtime_store_limiter", None, P, c_int64, c_int64, c_int64, c_int64, c_int64, fast=True)
 set_epoch_deadline = _proto("wasmtime_context_set_epoch_deadline", None, P, c_uint64, fast=True)
+epoch_callback = _proto("wasmtime_store_epoch_deadline_callback", None, P, P, P, P, fast=True)
 epoch_yield = _proto("wasmtime_context_epoch_deadline_async_yield_and_update", None, P, c_uint64, fast=True)
 caller_context = _proto("wasmtime_caller_context", P, P, fast=True)
 memory_data = _proto("wasmtime_memory_data", P, P, P, fast=True)
@@ -107,6 +108,8 @@ COMPONENT_CALLBACK: Final = CFUNCTYPE(c_size_t, P, P, P, P, c_size_t, P, c_size_
 COMPONENT_ASYNC_CALLBACK: Final = CFUNCTYPE(None, P, P, P, P, c_size_t, P, c_size_t, P, P)
 """Component function: env, context, type, args, n, results, n, error out, continuation out."""
 CONTINUATION: Final = CFUNCTYPE(c_bool, P)
+EPOCH_CALLBACK: Final = CFUNCTYPE(c_size_t, P, P, P, P)
+"""At an epoch deadline: context, data, ticks out (u64), kind out (u8: 0 go on, 1 yield); returns an error or 0."""
 DESTRUCTOR: Final = CFUNCTYPE(c_size_t, P, P, c_uint32)
 
 Extern: Final = _ffi.wasmtime_extern_t
