@@ -73,6 +73,8 @@ linker_instantiate_pre = _proto("wasmtime_linker_instantiate_pre", P, P, P, P)
 instance_pre_delete = _proto("wasmtime_instance_pre_delete", None, P)
 instance_pre_instantiate = _proto("wasmtime_instance_pre_instantiate_async", P, P, P, P, P, P)
 instance_export = _proto("wasmtime_instance_export_get", c_bool, P, P, c_char_p, c_size_t, P, fast=True)
+caller_export = _proto("wasmtime_caller_export_get", c_bool, P, c_char_p, c_size_t, P, fast=True)
+func_call_raw = _proto("wasmtime_func_call_unchecked", P, P, P, P, c_size_t, P)
 func_call = _proto("wasmtime_func_call_async", P, P, P, P, c_size_t, P, c_size_t, P, P)
 trap_new = _proto("wasmtime_trap_new", P, c_char_p, c_size_t)
 
@@ -155,6 +157,16 @@ def set_component_model_async(config: Any, *, enabled: bool) -> None:
 def set_concurrency_support(config: Any, *, enabled: bool) -> None:
     """Switch the bookkeeping for component-model tasks, which only the async proposal needs."""
     _ffi.wasmtime_config_concurrency_support_set(config.ptr(), enabled)
+
+
+def set_strategy(config: Any, strategy: int) -> None:
+    """Choose the compiler by number: the public setter does not know Winch."""
+    _ffi.wasmtime_config_strategy_set(config.ptr(), strategy)
+
+
+def forbid_moving_memory(config: Any) -> None:
+    """A linear memory stays where it is when it grows, so that addresses inside it stay valid."""
+    _ffi.wasmtime_config_memory_may_move_set(config.ptr(), False)
 
 
 def set_pool(config: Any, sizes: dict[str, int]) -> None:
