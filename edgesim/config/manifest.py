@@ -21,11 +21,11 @@ from pydantic_core import PydanticCustomError
 from edgesim.config.messages import DeployRequest
 from edgesim.config.releases import APP_PATTERN, COMPONENT_PATTERN, DeployComponent, LimitsModel, RouteModel
 from edgesim.config.toml_source import load_toml
-from edgesim.config.units import Bytes, Seconds
 from edgesim.config.validation import FileModel, did_you_mean, problems_from_pydantic
+from edgesim.config.worker_limits import LimitsTable, find_profile
 from edgesim.config.yaml_source import clip
 from edgesim.errors import BundleError, ConfigError, ManifestError, Problem, UsageError
-from edgesim.model.worker import MIB, Limits, Route
+from edgesim.model.worker import Limits, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,17 +87,20 @@ class AppSource:
         )
 
 
-def load_app(path: Path, *, name: str | None = None) -> AppSource:
+def load_app(path: Path, *, name: str | None = None, limits_profile: str | None = None) -> AppSource:
     """The app in `path`: a folder with spin.toml, a spin.toml, or a bare .wasm, which gets every path of the app.
 
     Args:
         path: where the app is.
         name: what to call it instead of what the manifest or the file name says.
+        limits_profile: a platform of `model.profiles` whose limits the components get, save where the manifest has its own.
 
     Raises:
         ManifestError: the manifest is wrong or asks for what is not supported; every problem, with file:line:col.
-        UsageError: there is no app in `path`, or its name cannot be a host name.
+        UsageError: there is no app in `path`, its name cannot be a host name, or there is no such profile.
     """
+    if limits_profile is not None:
+        find_profile(limits_profile)
     if name is not None and not _APP.fullmatch(name):
         raise UsageError(f"'{name}' cannot be an app's name", help=_APP_HELP)
     if path.is_dir():
@@ -105,9 +108,9 @@ def load_app(path: Path, *, name: str | None = None) -> AppSource:
     if not path.exists():
         raise UsageError(f"there is no {path}", where=str(path), help=_PATHS)
     if path.suffix == ".toml":
-        return _load_manifest(path, name)
+        return _load_manifest(path, name, limits_profile)
     if path.suffix == ".wasm":
-        return _bare(path, name)
+        return _bare(path, name, limits_profile)
     raise UsageError(f"{path} is neither a manifest nor a .wasm file", where=str(path), help=_PATHS)
 
 
@@ -124,14 +127,14 @@ def _manifest_in(folder: Path) -> Path:
     raise UsageError(f"there is no {MANIFEST} in {folder}", where=str(folder), help=_PATHS)
 
 
-def _bare(path: Path, name: str | None) -> AppSource:
+def _bare(path: Path, name: str | None, limits_profile: str | None) -> AppSource:
     """An app of one file. It is called as the file, or as its folder when the file's name says nothing."""
     word = (name or path.stem).lower().replace("_", "-")
     if not _APP.fullmatch(word):
         raise UsageError(
             f"'{path.stem}' cannot be an app's name", where=str(path), help=f"give one with --app; {_APP_HELP}"
         )
-    component = ComponentSource(id=word, file=path)
+    component = ComponentSource(id=word, file=path, limits=LimitsTable().limits(limits_profile))
     return AppSource(name=word, components=(component,), routes=(Route(pattern="/...", component=word),))
 
 
@@ -214,22 +217,12 @@ class _Triggers(FileModel):
     redis: Unsupported = None
 
 
-class _EdgesimTool(FileModel):
-    """Limits as people write them; the bounds are those of `messages.LimitsModel`."""
-
-    memory: Annotated[Bytes, Field(ge=64 << 10, le=4096 * MIB)] = Limits().memory_bytes
-    cpu_ms: Annotated[float, Field(gt=0, le=600_000, strict=False)] = Limits().cpu_ms
-    wall: Annotated[Seconds, Field(gt=0, le=600)] = Limits().wall_s
-    body: Annotated[Bytes, Field(ge=0, le=1024 * MIB)] = Limits().body_bytes
-    log: Annotated[Bytes, Field(ge=0, le=16 * MIB)] = Limits().log_bytes
-
-
 class _Tools(FileModel):
     """Tables of tools: edgesim's own, and those of others, which are their business."""
 
     model_config = ConfigDict(extra="allow")
 
-    edgesim: _EdgesimTool = _EdgesimTool()
+    edgesim: LimitsTable = LimitsTable()
 
 
 class _Component(FileModel):
@@ -272,7 +265,7 @@ class _Manifest(FileModel):
 # -- from the model to values ---------------------------------------------------------------------------------------------
 
 
-def _load_manifest(path: Path, name: str | None) -> AppSource:
+def _load_manifest(path: Path, name: str | None, limits_profile: str | None) -> AppSource:
     source = load_toml(path)
     _refuse_version_1(source)
     problems = list(_References(source, path.parent, name).problems())
@@ -293,7 +286,7 @@ def _load_manifest(path: Path, name: str | None) -> AppSource:
                 id=key,
                 file=(path.parent / table.source),
                 environment=tuple(table.environment.items()),
-                limits=_limits(table.tool.edgesim),
+                limits=table.tool.edgesim.limits(limits_profile),
             )
             for key, table in model.component.items()
         ),
@@ -307,13 +300,6 @@ def _refuse_version_1(source: YamlSource) -> None:
         if source.data.get(key) in (1, "1"):
             hint = "convert it: spin doctor, or see Spin's documentation"
             raise ManifestError([source.problem((key,), "a version 1 manifest is not supported", hint)])
-
-
-def _limits(tool: _EdgesimTool) -> Limits:
-    """The limits in `[component.<id>.tool.edgesim]` over the defaults."""
-    return Limits(
-        memory_bytes=tool.memory, cpu_ms=tool.cpu_ms, wall_s=tool.wall, body_bytes=tool.body, log_bytes=tool.log
-    )
 
 
 class _References:

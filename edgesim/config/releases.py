@@ -5,12 +5,12 @@ Names are restricted, since they become topics, paths and host names; an unknown
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from edgesim.model.ids import AppName, Digest
-from edgesim.model.worker import Abi, BundledFile, Component, Limits, Release, Reuse, Route
+from edgesim.model.worker import LIMIT_BOUNDS, Abi, BundledFile, Component, Limits, Release, Reuse, Route
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,14 +41,27 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def bounds(limit: str, **more: Any) -> Any:
+    """A field for the limit of this name, within `LIMIT_BOUNDS`; `more` is for pydantic."""
+    low, high = LIMIT_BOUNDS[limit]
+    return Field(ge=low, le=high, **more)
+
+
 class LimitsModel(Message):
     """Limits of a component; see `edgesim.model.worker.Limits`."""
 
-    memory_bytes: Annotated[int, Field(ge=64 * KIB, le=4 << 30)] = Limits().memory_bytes
-    cpu_ms: Annotated[float, Field(gt=0, le=600_000)] = Limits().cpu_ms
-    wall_s: Annotated[float, Field(gt=0, le=600)] = Limits().wall_s
-    body_bytes: Annotated[int, Field(ge=0, le=1 << 30)] = Limits().body_bytes
-    log_bytes: Annotated[int, Field(ge=0, le=16 << 20)] = Limits().log_bytes
+    memory_bytes: Annotated[int, bounds("memory_bytes")] = Limits().memory_bytes
+    memories: Annotated[int, bounds("memories")] = Limits().memories
+    tables: Annotated[int, bounds("tables")] = Limits().tables
+    table_elements: Annotated[int, bounds("table_elements")] = Limits().table_elements
+    instances: Annotated[int, bounds("instances")] = Limits().instances
+    startup_ms: Annotated[float, bounds("startup_ms")] = Limits().startup_ms
+    cpu_ms: Annotated[float, bounds("cpu_ms")] = Limits().cpu_ms
+    wall_s: Annotated[float, bounds("wall_s")] = Limits().wall_s
+    body_bytes: Annotated[int, bounds("body_bytes")] = Limits().body_bytes
+    response_bytes: Annotated[int, bounds("response_bytes")] = Limits().response_bytes
+    log_bytes: Annotated[int, bounds("log_bytes")] = Limits().log_bytes
+    subrequests: Annotated[int, bounds("subrequests")] = Limits().subrequests
 
 
 COMPONENT_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"

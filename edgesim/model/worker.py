@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from edgesim.model.ids import AppName, Digest
@@ -17,16 +17,52 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one request may use. The defaults are those of docs/limits.md."""
+    """What one request may use. The defaults are those of docs/limits.md, the bounds are `LIMIT_BOUNDS`.
+
+    The stack is not here: wasmtime sets it per engine (`STACK_BYTES`), so no worker can have more or less.
+    """
 
     memory_bytes: int = 128 * MIB
-    """Linear memory of one instance."""
+    """Linear memory of one instance: of each of its memories, and of all together."""
+    memories: int = 4
+    """Linear memories. A composed component has one per part."""
+    tables: int = 16
+    table_elements: int = 40_000
+    """Elements of each table."""
+    instances: int = 64
+    """Core instances; a component has several."""
+    startup_ms: float = 500.0
+    """CPU time to make the instance, start functions included. It does not count as `cpu_ms`."""
     cpu_ms: float = 50.0
     wall_s: float = 10.0
     body_bytes: int = 16 * MIB
-    """Largest request body, and largest response body."""
+    """Largest request body."""
+    response_bytes: int = 16 * MIB
+    """Largest response body."""
     log_bytes: int = 64 * 1024
     """What the guest may write to its log (stderr) in one request; the rest is dropped and counted."""
+    subrequests: int = 50
+    """Requests that the guest may send."""
+
+
+STACK_BYTES: Final = 512 * 1024
+"""Stack of every guest: wasmtime's `max_wasm_stack` is a setting of the engine, which all workers of a process share."""
+
+LIMIT_BOUNDS: Final[dict[str, tuple[float, float]]] = {
+    "memory_bytes": (64 * 1024, 4 << 30),
+    "memories": (1, 8),
+    "tables": (1, 16),
+    "table_elements": (0, 40_000),
+    "instances": (1, 64),
+    "startup_ms": (1, 60_000),
+    "cpu_ms": (0.1, 600_000),
+    "wall_s": (0.001, 600),
+    "body_bytes": (0, 1 << 30),
+    "response_bytes": (0, 1 << 30),
+    "log_bytes": (0, 16 * MIB),
+    "subrequests": (0, 10_000),
+}
+"""Lowest and highest value of each limit, both allowed. Memories, tables and their elements end where the engine's pool ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,10 +35,6 @@ NESTED_INLINE_CPU_S: Final = 0.010
 COPY_S: Final = 100e-9
 """CPU time per byte that crosses the component C API, which is not the guest's fault and not counted against its limit.
 Measured 40 to 80 ns (1 MB echoed: 80 ms); decision 3 of the design does away with it."""
-_MAX_TABLES: Final = 32
-_MAX_TABLE_ELEMENTS: Final = 1 << 20
-_MAX_INSTANCES: Final = 64
-_MAX_MEMORIES: Final = 1
 
 LIVE: Final[dict[int, Guest]] = {}
 """Store context to its guest: how a C callback finds whom it serves."""
@@ -64,6 +60,7 @@ class Guest:
         "output",
         "request",
         "slice_began_s",
+        "start_cpu_s",
         "store",
         "suspended",
         "trap_out",
@@ -73,7 +70,7 @@ class Guest:
         self.request = request
         self.grants = grants
         self.input = Input(request.body, limits.body_bytes)
-        self.output = Output(limits.body_bytes)
+        self.output = Output(limits.response_bytes)
         self.log = Log(limits.log_bytes)
         self.error: BaseException | None = None
         """The first exception of a host function; it is what ended the guest, whatever the engine says."""
@@ -81,7 +78,10 @@ class Guest:
         """Bytes that the component C API has carried in and out, at the host's expense (`COPY_S`)."""
         self.cpu_s = 0.0
         """CPU time of the slices that are over."""
-        self.cpu_limit_s = limits.cpu_ms / 1000.0
+        self.cpu_limit_s = limits.startup_ms / 1000.0
+        """Of the phase under way: the start, then the request."""
+        self.start_cpu_s: float | None = None
+        """CPU time of the start, when it is over."""
         self.slice_began_s = 0.0
         """Of the slice under way, on its thread's CPU clock."""
         self.on_loop = True
@@ -95,7 +95,7 @@ class Guest:
         self.store = raw.store_new(engine, None, None)
         self.context: int = raw.store_context(self.store)
         raw.store_limiter(
-            self.store, limits.memory_bytes, _MAX_TABLE_ELEMENTS, _MAX_INSTANCES, _MAX_TABLES, _MAX_MEMORIES
+            self.store, limits.memory_bytes, limits.table_elements, limits.instances, limits.tables, limits.memories
         )
         raw.set_epoch_deadline(self.context, 1)
         raw.epoch_callback(self.store, _TICK_ADDRESS, None, None)
@@ -128,7 +128,28 @@ class Guest:
     @property
     def spent_s(self) -> float:
         """CPU time that counts against the limit, the slice under way included. On the guest's thread only."""
-        return self.cpu_s + thread_time() - self.slice_began_s - self.copied_bytes * COPY_S
+        return self.counted_s + thread_time() - self.slice_began_s
+
+    @property
+    def counted_s(self) -> float:
+        """CPU time of the slices that are over and of the phase under way."""
+        return self.cpu_s - (self.start_cpu_s or 0.0) - self.copied_bytes * COPY_S
+
+    def started(self, limits: Limits) -> None:
+        """The instance is there: from now on the CPU time is the request's."""
+        self.start_cpu_s = self.cpu_s
+        self.cpu_limit_s = limits.cpu_ms / 1000.0
+
+    def cpu_error(self) -> GuestCpuError:
+        """The guest has used its CPU time."""
+        if self.start_cpu_s is None:
+            what, key, remedy = " to start", "startup_ms", "make its start cheaper"
+        else:
+            what, key, remedy = "", "cpu_ms", "make it do less per request"
+        return GuestCpuError(
+            f"the worker used more than its limit of {self.cpu_limit_s * 1000.0:g} ms CPU time{what}",
+            help=f"{remedy}, or raise {key} in its manifest",
+        )
 
     def memory_bytes(self) -> int:
         """Size of the linear memory, where the ABI shows it."""
@@ -173,7 +194,7 @@ def _tick(context: int, _data: int, ticks_out: int, kind_out: int) -> int:
     if guest.nested:
         over = guest.spent_s > guest.cpu_limit_s
         if over or (guest.on_loop and thread_time() - guest.slice_began_s > NESTED_INLINE_CPU_S):
-            guest.error = guest.error or cpu_error(guest.cpu_limit_s)
+            guest.error = guest.error or guest.cpu_error()
             error: int = raw.error_new(b"CPU limit")
             return error
     return 0
@@ -190,14 +211,6 @@ def finish_at_once(continuation_out: int) -> None:
     """Tell wasmtime that an async host function has its result already. An unset continuation would abort the process."""
     slots = (c_void_p * 3).from_address(continuation_out)
     slots[0], slots[1], slots[2] = _READY_ADDRESS, None, None
-
-
-def cpu_error(limit_s: float) -> GuestCpuError:
-    """The guest has used its CPU time."""
-    return GuestCpuError(
-        f"the worker used more than its limit of {limit_s * 1000.0:g} ms CPU time",
-        help="make it do less per request, or raise cpu_ms in its manifest",
-    )
 
 
 class Call(Protocol):
@@ -265,6 +278,7 @@ class Execution:
             self._future = self._call.instantiate()
             await self._drive(until_head=False)
             instantiated = perf_counter()
+            self._guest.started(self._limits)
             self._future = self._call.call()
             ended = await self._drive(until_head=True)
             if ended:
@@ -285,6 +299,7 @@ class Execution:
             init_s=0.0,
             execute_s=perf_counter() - instantiated,
             cpu_s=self._guest.cpu_s,
+            start_cpu_s=self._guest.start_cpu_s or 0.0,
             memory_bytes=self._guest.memory_bytes(),
         )
         if ended:
@@ -330,8 +345,8 @@ class Execution:
                 guest.check()
                 return True
             guest.output.wake()
-            if guest.cpu_s - guest.copied_bytes * COPY_S > guest.cpu_limit_s:
-                raise cpu_error(guest.cpu_limit_s)
+            if guest.counted_s > guest.cpu_limit_s:
+                raise guest.cpu_error()
             if self._loop.time() >= self._wall_s:
                 raise self._too_long()
             if guest.suspended is None and guest.cpu_s > INLINE_CPU_S:

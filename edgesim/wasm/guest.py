@@ -60,8 +60,11 @@ class GuestResponse:
     execute_s: float
     """From the call until the guest ended, or until this response was handed over."""
     cpu_s: float
+    """Until then, the start included."""
     memory_bytes: int
     """Linear memory at that time; 0 where the ABI does not show it (components)."""
+    start_cpu_s: float = 0.0
+    """CPU time to make the instance."""
     ended: Waiter[None] | None = None
     """Resolved when a guest that still runs has ended and its instance is gone."""
 

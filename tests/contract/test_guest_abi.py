@@ -305,7 +305,7 @@ async def test_endless_header_fields_are_an_error(bad):
 async def test_a_flood_waits_for_its_reader_and_ends_at_the_limit(bad):
     """The window bounds what is buffered, the body limit what is sent."""
     worker = await bad("flood")
-    response = await worker.run(request(), replace(GENEROUS, body_bytes=MIB))
+    response = await worker.run(request(), replace(GENEROUS, response_bytes=MIB))
 
     assert response.ended is not None
     with pytest.raises(GuestOutputError, match="larger than 1048576 bytes"):
