@@ -46,6 +46,7 @@ class Guest:
     """One store and everything that belongs to it. Subclasses add what their ABI's host functions need."""
 
     __slots__ = (
+        "at_end",
         "context",
         "copied_bytes",
         "cpu_limit_s",
@@ -54,11 +55,13 @@ class Guest:
         "error_out",
         "grants",
         "input",
+        "limits",
         "log",
         "nested",
         "on_loop",
         "output",
         "request",
+        "sent_requests",
         "slice_began_s",
         "start_cpu_s",
         "store",
@@ -69,6 +72,11 @@ class Guest:
     def __init__(self, engine: int, request: GuestRequest, limits: Limits, grants: Grants) -> None:
         self.request = request
         self.grants = grants
+        self.limits = limits
+        self.sent_requests = 0
+        """Requests that the guest has sent so far."""
+        self.at_end: list[Callable[[], None]] = []
+        """Called on the loop when the guest has ended: what it has open outside is closed."""
         self.input = Input(request.body, limits.body_bytes)
         self.output = Output(limits.response_bytes)
         self.log = Log(limits.log_bytes)
@@ -163,6 +171,9 @@ class Guest:
             raw.store_delete(self.store)
             self.store = None
             self.input.close()
+            at_end, self.at_end = self.at_end, []
+            for close in at_end:
+                close()
 
 
 @raw.CONTINUATION  # type: ignore[untyped-decorator]

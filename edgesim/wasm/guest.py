@@ -76,12 +76,13 @@ class OutboundRequest:
     method: str
     scheme: str
     """`http` or `https`."""
-    authority: str
-    """Host and port, without user information."""
+    authority: str | None
+    """Host and port, without user information; None: the app itself."""
     target: str
-    """Path and query; empty for `*` of OPTIONS and for CONNECT."""
+    """Path and query."""
     headers: Headers
-    body: Body | None
+    body: bytes | Body | None
+    """All of it, a stream, or none."""
     connect_timeout_s: float | None = None
     first_byte_timeout_s: float | None = None
     between_bytes_timeout_s: float | None = None
@@ -166,14 +167,24 @@ class Suspend:
         return self.finish(self.value)
 
 
+def request_too_large(limit_bytes: int) -> Exception:
+    """The error for a request body beyond the worker's limit."""
+    return RequestError(
+        f"the request body is larger than {limit_bytes} bytes", help="send less, or raise the worker's body limit"
+    )
+
+
 class Input:
-    """The request body as the guest pulls it."""
+    """A body as the guest pulls it: that of its request, or that of an answer to it."""
 
-    __slots__ = ("_body", "_error", "_limit", "_pulling", "_rest", "_total", "ended")
+    __slots__ = ("_body", "_error", "_limit", "_pulling", "_rest", "_too_large", "_total", "ended")
 
-    def __init__(self, body: Body | None, limit_bytes: int) -> None:
+    def __init__(
+        self, body: Body | None, limit_bytes: int, too_large: Callable[[int], Exception] = request_too_large
+    ) -> None:
         self._body = body
         self._limit = limit_bytes
+        self._too_large = too_large
         self._rest = memoryview(b"")
         self._total = 0
         self._error: Exception | None = None
@@ -184,6 +195,11 @@ class Input:
     def ready(self) -> bool:
         """Whether `take` has bytes, the end, or an error."""
         return bool(self._rest) or self.ended or self._error is not None
+
+    @property
+    def drained(self) -> bool:
+        """Whether the guest has taken all there will ever be."""
+        return self.ended and not self._rest
 
     def take(self, size: int) -> bytes:
         """At most `size` bytes that are already here; empty when there are none (see `ended`). Raises the sender's error."""
@@ -204,16 +220,13 @@ class Input:
         await asyncio.shield(self._pulling)
 
     async def _pull(self) -> None:
-        """The next chunk of the sender. RequestError beyond the body limit, else what the sender raises, is kept."""
+        """The next chunk of the sender. What it raises, and a body beyond the limit, is kept."""
         assert self._body is not None
         try:
             chunk = await self._body.next()
             self._total += len(chunk or b"")
             if self._total > self._limit:
-                raise RequestError(  # noqa: TRY301 - one place keeps every error of the sender
-                    f"the request body is larger than {self._limit} bytes",
-                    help="send less, or raise the worker's body limit",
-                )
+                raise self._too_large(self._limit)  # noqa: TRY301 - one place keeps every error of the sender
             self._rest = memoryview(chunk or b"")
             self.ended = chunk is None
         except Exception as exc:  # noqa: BLE001 - raised by `take`, on the fiber that reads
@@ -222,7 +235,7 @@ class Input:
             self._pulling = None
 
     def close(self) -> None:
-        """Stop the sender."""
+        """Stop the sender. On the loop."""
         self.ended = True
         if self._pulling is not None:
             self._pulling.cancel()
@@ -230,18 +243,18 @@ class Input:
             self._body.close()
 
 
-class Output:
-    """The response as the guest writes it: head first, then body bytes through a window."""
+class Pipe:
+    """Bytes that the guest writes and the loop reads, through a window. Subclasses say what is too much."""
 
-    __slots__ = ("_chunks", "_limit", "_more", "_read", "_room", "_written", "ended", "error", "headers", "status")
+    __slots__ = ("_chunks", "_limit", "_more", "_read", "_room", "_written", "closed", "ended", "error")
 
     def __init__(self, limit_bytes: int) -> None:
-        self.status = 0
-        """0 until the guest has sent its head."""
-        self.headers: Headers = ()
         self.ended = False
-        """The guest has ended, whether well or not."""
+        """Nothing more will be written, whether the end is good or not."""
         self.error: Exception | None = None
+        """What the reader gets instead of the end."""
+        self.closed = False
+        """Nobody reads any more; what is written is dropped."""
         self._limit = limit_bytes
         self._chunks: deque[bytes] = deque()
         self._written = 0  # written on the fiber only
@@ -249,26 +262,21 @@ class Output:
         self._more = asyncio.Event()
         self._room = asyncio.Event()
 
-    def send_head(self, status: int, headers: Headers) -> None:
-        """Set status and fields. Once."""
-        assert self.status == 0
-        self.headers = headers
-        self.status = status
+    def too_large(self) -> Exception:
+        """What `write` raises beyond the limit."""
+        raise NotImplementedError
 
     @property
     def room(self) -> int:
         """Bytes that fit into the window now."""
-        return max(0, WINDOW_BYTES - (self._written - self._read))
+        return WINDOW_BYTES if self.closed else max(0, WINDOW_BYTES - (self._written - self._read))
 
     def write(self, data: bytes) -> None:
-        """Append body bytes. Raises GuestOutputError beyond the body limit."""
+        """Append bytes. Raises `too_large()` beyond the limit."""
         self._written += len(data)
         if self._written > self._limit:
-            raise GuestOutputError(
-                f"the worker's response body is larger than {self._limit} bytes",
-                help="send less, or raise the worker's body limit",
-            )
-        if data:
+            raise self.too_large()
+        if data and not self.closed:
             self._chunks.append(data)
 
     async def wait_room(self) -> None:
@@ -282,9 +290,15 @@ class Output:
         self._more.set()
 
     def end(self) -> None:
-        """The guest has ended: the reader gets the rest, then the end or `error`."""
+        """Nothing more comes: the reader gets the rest, then the end or `error`."""
         self.ended = True
         self._more.set()
+
+    def close(self) -> None:
+        """Nobody reads any more: a writer that waits goes on. On the loop."""
+        self.closed = True
+        self._chunks.clear()
+        self._room.set()
 
     def take_all(self) -> bytes:
         """Everything written and not read yet."""
@@ -294,13 +308,15 @@ class Output:
         return data
 
     async def next(self) -> bytes | None:
-        """The next chunk of at most CHUNK_BYTES; None at the end. Raises what ended the guest."""
+        """The next chunk of at most CHUNK_BYTES; None at the end. Raises `error`."""
         while not self._chunks:
             if self.ended:
                 if self.error is not None:
                     raise self.error
                 return None
             self._more.clear()
+            if self._chunks or self.ended:  # the writer may be on another thread, and may have come first
+                continue
             await self._more.wait()
         data = self._chunks.popleft()
         if len(data) > CHUNK_BYTES:
@@ -311,6 +327,64 @@ class Output:
         self._read += len(data)
         self._room.set()
         return data
+
+
+class Output(Pipe):
+    """The response as the guest writes it: head first, then body bytes. `ended` with the guest, `error` is what ended it."""
+
+    __slots__ = ("headers", "status")
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(limit_bytes)
+        self.status = 0
+        """0 until the guest has sent its head."""
+        self.headers: Headers = ()
+
+    def too_large(self) -> Exception:
+        """The worker sends too much."""
+        return GuestOutputError(
+            f"the worker's response body is larger than {self._limit} bytes",
+            help="send less, or raise the worker's limit for responses",
+        )
+
+    def send_head(self, status: int, headers: Headers) -> None:
+        """Set status and fields. Once."""
+        assert self.status == 0
+        self.headers = headers
+        self.status = status
+
+
+class RequestPipe(Pipe):
+    """The body of a request that the guest sends, a `model.http.Body`. Its reader is woken from whatever thread writes."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(limit_bytes)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The reader's loop, before anybody reads."""
+        self._loop = loop
+
+    def too_large(self) -> Exception:
+        """The worker sends too much."""
+        return OutboundError("HTTP-request-body-size", self._written)
+
+    def write(self, data: bytes) -> None:
+        """Append bytes. Raises OutboundError beyond the limit."""
+        super().write(data)
+        self._wake_reader()
+
+    def finish(self, error: OutboundError | None = None) -> None:
+        """The body is complete, or breaks off with `error`."""
+        self.error = error
+        self.ended = True
+        self._wake_reader()
+
+    def _wake_reader(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.wake)
 
 
 class Log:
