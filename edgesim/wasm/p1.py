@@ -114,6 +114,7 @@ class P1Guest(Guest):
 
 
 def _strings_get(guest: P1Guest, strings: Sequence[bytes], pointers: int, buffer: int) -> int:
+    guest._at(buffer, sum(len(s) + 1 for s in strings))  # before offsets are packed: none may pass 2^32
     offsets = []
     at = buffer
     for string in strings:
@@ -308,7 +309,7 @@ def make_linker(engine: Any) -> tuple[Any, list[Any]]:
         if name in _MAY_WAIT:
             callback, define = _async_callback(_MAY_WAIT[name], params), raw.linker_define_async
         else:
-            callback, define = _raw_callback(_AT_ONCE.get(name, _not_supported), params), raw.linker_define_raw
+            callback, define = raw_callback(at_once(name), params), raw.linker_define_raw
         keep.append((callback, function_type))
         encoded = name.encode()
         raw.check(
@@ -320,7 +321,12 @@ def make_linker(engine: Any) -> tuple[Any, list[Any]]:
     return linker, keep
 
 
-def _raw_callback(function: Callable[..., int], params: str) -> Any:
+def at_once(name: str) -> Callable[..., int]:
+    """The host function of this name, if it never waits; else one that says that it is not supported."""
+    return _AT_ONCE.get(name, _not_supported)
+
+
+def raw_callback(function: Callable[..., int], params: str) -> Any:
     """A C callback for values of 16 bytes that sit where the result goes."""
     slots = c_uint64 * (2 * max(len(params), 1))
     masks = [(2 * i, 0xFFFFFFFF if p == "i" else 0xFFFFFFFFFFFFFFFF) for i, p in enumerate(params)]
