@@ -8,10 +8,10 @@ plan names, under the names that the plan uses.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-if TYPE_CHECKING:
-    from edgesim.wasm.flat.types import FuncType
+from edgesim.wasm.flat import plan_json, types
+from edgesim.wasm.flat.types import FuncType
 
 Encoding: TypeAlias = Literal["utf8", "utf16", "latin1+utf16"]
 
@@ -105,3 +105,25 @@ class Plan:
     """Exported interface (with version) to its functions: name and index in `lifted`. Bare functions are under `""`."""
     instances: int
     """How many component instances there are."""
+
+    def to_json(self) -> str:
+        """The plan as text; see `plan_json.py`."""
+        return plan_json.dumps(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """The plan that `to_json` wrote. Raises ValueError for any other text."""
+        plan = plan_json.loads(text, _CLASSES)
+        if not isinstance(plan, cls):
+            raise ValueError("this is not the JSON of a plan")  # noqa: TRY004 - the text is wrong, not the caller
+        return plan
+
+
+_CLASSES: Final = {
+    of.__name__: of
+    for of in (
+        Plan, Options, HostFunction, Lower, ResourceOp, Builtin, Lifted, Resource,
+        FuncType, types.Prim, types.List, types.Record, types.Tuple, types.Variant, types.Enum, types.Flags,
+        types.Option, types.Result, types.Own, types.Borrow, types.Stream, types.Future,
+    )
+}  # fmt: skip
