@@ -72,6 +72,7 @@ linker_define_async = _proto(
 linker_instantiate_pre = _proto("wasmtime_linker_instantiate_pre", P, P, P, P)
 instance_pre_delete = _proto("wasmtime_instance_pre_delete", None, P)
 instance_pre_instantiate = _proto("wasmtime_instance_pre_instantiate_async", P, P, P, P, P, P)
+instance_pre_instantiate_sync = _proto("wasmtime_instance_pre_instantiate", P, P, P, P, P)
 instance_export = _proto("wasmtime_instance_export_get", c_bool, P, P, c_char_p, c_size_t, P, fast=True)
 caller_export = _proto("wasmtime_caller_export_get", c_bool, P, c_char_p, c_size_t, P, fast=True)
 func_call_raw = _proto("wasmtime_func_call_unchecked", P, P, P, P, c_size_t, P)
