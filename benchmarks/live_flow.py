@@ -56,7 +56,7 @@ class Memory:
     def __init__(self):
         self.replies = 0
 
-    async def run_worker(self, pop, worker, request):
+    async def run_worker(self, pop, worker, request, instance=None):
         """As `WasmGuests` does, without Wasm."""
         return Response(
             200, "ok", headers=(("content-type", "text/plain"),), body=b"hello\n",
@@ -76,6 +76,13 @@ class Memory:
         raise StartError("there is nothing to load")
 
     def unload_worker(self, pop, worker):
+        """Nothing."""
+
+    async def make_instance(self, pop, worker, instance):
+        """Never called: instances serve once."""
+        raise StartError("there is nothing to make")
+
+    def drop_instance(self, pop, worker, instance):
         """Nothing."""
 
 

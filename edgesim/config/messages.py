@@ -161,6 +161,7 @@ class PopBeat(Message):
     busy: Count = 0
     queued: Count = 0
     loaded_bytes: Count = 0
+    warm: Count = 0
 
 
 class Health(Message):
@@ -178,7 +179,14 @@ class Health(Message):
             host=HostId(self.host),
             boot=self.boot,
             pops=tuple(
-                PopHealth(pop=PopId(p.pop), state=p.state, busy=p.busy, queued=p.queued, loaded_bytes=p.loaded_bytes)
+                PopHealth(
+                    pop=PopId(p.pop),
+                    state=p.state,
+                    busy=p.busy,
+                    queued=p.queued,
+                    loaded_bytes=p.loaded_bytes,
+                    warm=p.warm,
+                )
                 for p in self.pops
             ),
         )
@@ -192,7 +200,7 @@ def health_of(event: HealthReported, *, seq: int, sent_s: float) -> Health:
         seq=seq,
         sent_s=sent_s,
         pops=tuple(
-            PopBeat(pop=p.pop, state=p.state, busy=p.busy, queued=p.queued, loaded_bytes=p.loaded_bytes)
+            PopBeat(pop=p.pop, state=p.state, busy=p.busy, queued=p.queued, loaded_bytes=p.loaded_bytes, warm=p.warm)
             for p in event.pops
         ),
     )

@@ -26,6 +26,7 @@ def health(host: HostId, boot: str, pops: Sequence[Pop]) -> HealthReported:
                 busy=pop.pool.busy,
                 queued=pop.pool.queued,
                 loaded_bytes=pop.memory_bytes,
+                warm=pop.warm,
             )
             for pop in pops
             if pop.alive

@@ -12,22 +12,24 @@ from edgesim.core.waiter import Waiter
 class Lease:
     """One slot, held or waited for."""
 
-    __slots__ = ("_pool", "waiter")
+    __slots__ = ("_open", "pool", "waiter")
 
     def __init__(self, pool: Pool, waiter: Waiter[None] | None) -> None:
-        self._pool: Pool | None = pool
+        self._open = True
+        self.pool = pool
+        """Whose slot it is; a PoP has another pool in its next life."""
         self.waiter = waiter
         """None for a slot granted at once; else it is resolved when the slot is granted."""
 
     def close(self) -> None:
         """Give the slot, or the place in the queue, back."""
-        pool, self._pool = self._pool, None
-        if pool is None:
+        if not self._open:
             return
+        self._open = False
         if self.waiter is not None and not self.waiter.done:
-            del pool._queue[self]  # noqa: SLF001 - lease and pool are one thing in two classes
+            del self.pool._queue[self]  # noqa: SLF001 - lease and pool are one thing in two classes
         else:
-            pool._release()  # noqa: SLF001
+            self.pool._release()  # noqa: SLF001
 
 
 class Pool:

@@ -1,25 +1,31 @@
 """A PoP's state: its pool, the apps it serves, and where each of its workers stands.
 
-A worker (one component of one release on one PoP) is `absent`, on `disk` or `loaded`. PoPs of one process share code and
-files through their world, but each has states of its own, so that its cold starts are its own (docs/cold-starts.md).
-The flows that move workers between states are in `core/serve.py` and `core/rollout.py`.
+A worker (one component of one release on one PoP) is `absent`, on `disk`, `loaded` or `warm`. PoPs of one process share code
+and files through their world, but each has states of its own, so that its cold starts are its own (docs/cold-starts.md).
+The flows that move workers between states are in `core/serve.py`, `core/rollout.py` and `core/keeper.py`.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from edgesim.core.instances import Instances
 from edgesim.core.pool import Pool
+from edgesim.core.waiter import Waiter
+from edgesim.policies.eviction import lru
+from edgesim.policies.scaling import on_demand
 
 if TYPE_CHECKING:
     from edgesim.core.desired import DesiredDocument
-    from edgesim.core.waiter import Waiter
     from edgesim.errors import EdgesimError
     from edgesim.model.events import PopReported
     from edgesim.model.ids import AppName, Digest
     from edgesim.model.topology import PopSpec
     from edgesim.model.worker import Component, Release
+    from edgesim.policies.eviction._base import EvictionPolicy
+    from edgesim.policies.scaling._base import ScalingPolicy
 
 
 PATHS_MAX: Final = 1024
@@ -31,12 +37,43 @@ class Stage(IntEnum):
     ABSENT = 0
     DISK = 1
     LOADED = 2
+    WARM = 3
+    """Loaded, with an instance that stands ready. Only `Worker.standing` says so; `Worker.stage` stays LOADED."""
+
+
+class Tender:
+    """The flow that looks after a worker between requests (`core/keeper.py`)."""
+
+    __slots__ = ("due_s", "poke")
+
+    def __init__(self) -> None:
+        self.due_s = -inf
+        """When it looks next; in the past while it is at work."""
+        self.poke: Waiter[None] = Waiter()
+        """Resolved to make it look now."""
 
 
 class Worker:
     """One component of one release on one PoP."""
 
-    __slots__ = ("component", "handle", "loaded_bytes", "phases", "release", "stage", "starting", "used_s", "users")
+    __slots__ = (
+        "component",
+        "handle",
+        "instance_bytes",
+        "instances",
+        "loaded_bytes",
+        "phases",
+        "release",
+        "requests",
+        "retired",
+        "reuse",
+        "stage",
+        "starting",
+        "tender",
+        "used_s",
+        "users",
+        "watched",
+    )
 
     def __init__(self, release: Release, component: Component, stage: Stage) -> None:
         self.release = release
@@ -49,10 +86,34 @@ class Worker:
         self.handle: Any = None
         """The world's loaded module."""
         self.loaded_bytes = 0
+        """What its module takes in memory; the world says so when it loads it."""
+        self.instance_bytes = 0
+        """What a new instance takes, in the same way; 0 where instances are not counted."""
+        self.reuse = component.reuse
+        """How long instances live. A world that loads a worker whose guests cannot do so much lowers it."""
         self.used_s = 0.0
         """When a request last used it, on the world's clock."""
         self.users = 0
         """Requests that hold it now."""
+        self.requests = 0
+        """Requests since it was loaded."""
+        self.instances = Instances()
+        self.retired = False
+        """Its release has been replaced: it goes with its last user."""
+        self.watched = False
+        """Whether `core/keeper.py` has anything to do for it."""
+        self.tender: Tender | None = None
+
+    @property
+    def standing(self) -> Stage:
+        """Where it stands, told apart by whether an instance is ready."""
+        return Stage.WARM if self.instances.idle and self.stage is Stage.LOADED else self.stage
+
+    def untend(self) -> None:
+        """End the flow that looks after it, if there is one."""
+        tender, self.tender = self.tender, None
+        if tender is not None:
+            tender.poke.resolve(None)
 
 
 class Serving:
@@ -91,16 +152,30 @@ class Pop:
         "disk",
         "document",
         "draining",
+        "eviction",
         "incarnation",
         "memory_bytes",
         "pool",
         "reported",
         "retired",
+        "scaling",
         "spec",
+        "warm",
     )
 
-    def __init__(self, spec: PopSpec) -> None:
+    def __init__(
+        self, spec: PopSpec, *, scaling: ScalingPolicy | None = None, eviction: EvictionPolicy | None = None
+    ) -> None:
+        """Make a PoP.
+
+        Args:
+            spec: what the operator says about it.
+            scaling: the policy that `spec.scaling` names; on-demand when None.
+            eviction: the policy that `spec.eviction` names; LRU when None.
+        """
         self.spec = spec
+        self.scaling = scaling or on_demand.Policy()
+        self.eviction = eviction or lru.Policy()
         self.alive = True
         self.draining = False
         self.incarnation = 0
@@ -115,7 +190,9 @@ class Pop:
         self.disk: set[Digest] = set()
         """Components this PoP has fetched; survives a kill."""
         self.memory_bytes = 0
-        """What its loaded workers take."""
+        """What its loaded workers and their instances take."""
+        self.warm = 0
+        """Instances that stand ready."""
         self.retired: list[Worker] = []
         """Workers of replaced releases that still have users, or are still being started."""
 
@@ -132,6 +209,7 @@ class Pop:
         self.apps = {}
         self.retired = []
         self.memory_bytes = 0
+        self.warm = 0
         self.document = None
         self.reported = None
 

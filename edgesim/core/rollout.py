@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from edgesim.core.desired import AlreadyThere, Apply, Stale, decide
+from edgesim.core.memory import drop_idle, forget
 from edgesim.core.pop import Serving, Stage
 from edgesim.core.serve import drop_if_idle, publish_cold_start, start_worker
 from edgesim.core.waiter import TimedOut, Waiter
@@ -155,6 +156,9 @@ def _retire(w: World, pop: Pop, serving: Serving | None) -> None:
         for worker in serving.workers.values():
             if worker not in pop.retired:
                 pop.retired.append(worker)
+            worker.retired = worker.watched = True
+            worker.untend()
+            drop_idle(w, pop, worker)
             drop_if_idle(w, pop, worker)
 
 
@@ -162,8 +166,7 @@ def _forget(w: World, pop: Pop, serving: Serving) -> None:
     """Let a release of an earlier life go: the kill has reset the PoP's accounts, only the world holds its modules."""
     for worker in serving.workers.values():
         if worker.stage is Stage.LOADED:
-            worker.stage = Stage.DISK
-            w.unload_worker(pop, worker)
+            forget(w, pop, worker)
 
 
 def _discard(w: World, pop: Pop, serving: Serving) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from edgesim.core.keeper import give_back, left, take, watch
+from edgesim.core.memory import make_room, unload
 from edgesim.core.pop import Stage
 from edgesim.core.request import CLIENT_GONE, Response
 from edgesim.core.waiter import TimedOut, Waiter
@@ -26,6 +28,7 @@ from edgesim.model.events import ColdStarted, RequestServed
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from edgesim.core.instances import Instance
     from edgesim.core.pool import Lease
     from edgesim.core.pop import Pop, Serving, Worker
     from edgesim.core.request import Request
@@ -73,6 +76,8 @@ async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
                     timings.instantiate_s + timings.init_s + timings.execute_s,
                     timings.origin_s,
                     w.now() - began_s,
+                    timings.instantiate_s,
+                    timings.init_s,
                 )
             )
     return response
@@ -127,6 +132,7 @@ async def _run(w: World, pop: Pop, worker: Worker, request: Request, arrived_s: 
     worker.users += 1
     start: Start = "fresh"
     role: Role = ""
+    instance: Instance | None = None
     response: Response | None = None
     try:
         if lease.waiter is not None:
@@ -136,7 +142,12 @@ async def _run(w: World, pop: Pop, worker: Worker, request: Request, arrived_s: 
             began_s = w.now()
             start, role = await _wait_for_start(w, pop, worker, request)
             request.start_s = w.now() - began_s
-        response = await w.run_worker(pop, worker, request)
+        worker.requests += 1
+        if worker.watched:
+            instance = take(w, pop, worker, request)
+            if instance.uses > 1 and not role:
+                start = "reused"
+        response = await w.run_worker(pop, worker, request, instance)
         response.pop, response.version = pop.spec.id, worker.release.version
         response.start, response.role = start, role
         timings = response.timings
@@ -147,9 +158,11 @@ async def _run(w: World, pop: Pop, worker: Worker, request: Request, arrived_s: 
     finally:
         if response is not None and response.ended is not None and not response.ended.done:
             # The guest still writes its body: the slot is its own until it has ended.
-            response.ended.parked.append(lambda: _finish(w, pop, worker, lease))
+            response.ended.parked.append(lambda: _finish(w, pop, worker, lease, instance))
         else:
-            _finish(w, pop, worker, lease)
+            if instance is not None and response is None:
+                instance.broken = True  # whatever ended the run: a guest that was stopped half-way never serves again
+            _finish(w, pop, worker, lease, instance)
 
 
 async def _wait_for_slot(w: World, pop: Pop, slot: Waiter[None], request: Request, arrived_s: float) -> None:
@@ -163,10 +176,18 @@ async def _wait_for_slot(w: World, pop: Pop, slot: Waiter[None], request: Reques
         raise QueueTimeoutError(f"waited {pop.spec.queue_timeout_s:g} s for a slot of {pop.spec.id}")
 
 
-def _finish(w: World, pop: Pop, worker: Worker, lease: Lease) -> None:
-    """Give the slot back, and the memory of a replaced worker whose last user this was."""
+def _finish(w: World, pop: Pop, worker: Worker, lease: Lease, instance: Instance | None) -> None:
+    """Give slot and instance back, and the memory of a replaced worker whose last user this was."""
     lease.close()
     worker.users -= 1
+    if not worker.watched:
+        return
+    same_life = lease.pool is pop.pool
+    if instance is not None:
+        give_back(w, pop, worker, instance, same_life=same_life)
+    if not same_life:
+        return
+    left(w, pop, worker)
     if worker in pop.retired:
         drop_if_idle(w, pop, worker)
 
@@ -217,10 +238,12 @@ async def start_worker(w: World, pop: Pop, worker: Worker) -> None:
             worker.stage = Stage.DISK
         phases.extend(await w.load_worker(pop, worker))
         if pop.incarnation == life:
-            _make_room(w, pop, worker)
+            _admit(w, pop, worker)
             worker.stage = Stage.LOADED
             worker.used_s = w.now()
+            worker.requests = 0
             pop.memory_bytes += worker.loaded_bytes
+            watch(w, pop, worker)
             failed = None
         else:
             w.unload_worker(pop, worker)
@@ -234,29 +257,16 @@ async def start_worker(w: World, pop: Pop, worker: Worker) -> None:
             drop_if_idle(w, pop, worker)
 
 
-def _make_room(w: World, pop: Pop, newcomer: Worker) -> None:
-    """Unload the least recently used idle workers until the newcomer fits. Raises StartError when it cannot."""
+def _admit(w: World, pop: Pop, newcomer: Worker) -> None:
+    """Make room for a worker that the world has loaded. Raises StartError when there is none."""
     need = newcomer.loaded_bytes
-    idle = sorted((x for x in pop.loaded() if x.users == 0), key=lambda x: x.used_s)
-    # Asked first: what never fits must not cost its neighbours their memory, again with each of its requests.
-    fits = pop.memory_bytes - sum(x.loaded_bytes for x in idle) + need <= pop.spec.memory_bytes
-    while fits and pop.memory_bytes + need > pop.spec.memory_bytes:
-        unload(w, pop, idle.pop(0))
-    if not fits:
+    if not make_room(w, pop, need):
         w.unload_worker(pop, newcomer)
         raise StartError(
             f"{newcomer.component.id} needs {need} bytes of memory; {pop.spec.id} has "
             f"{max(0, pop.spec.memory_bytes - pop.memory_bytes)} of {pop.spec.memory_bytes} left",
             help="give the PoP more memory in topology.yaml",
         )
-
-
-def unload(w: World, pop: Pop, worker: Worker) -> None:
-    """Take a loaded worker out of memory; it is still on disk."""
-    if worker.stage is Stage.LOADED:
-        worker.stage = Stage.DISK
-        pop.memory_bytes -= worker.loaded_bytes
-        w.unload_worker(pop, worker)
 
 
 def _publish_cold_start(w: World, pop: Pop, worker: Worker, response: Response, total_s: float) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
 
+    from edgesim.core.instances import Instance
     from edgesim.core.pop import Pop, Worker
     from edgesim.core.request import Request, Response
     from edgesim.core.waiter import TimedOut, Waiter
@@ -57,12 +58,32 @@ class World(Protocol):
         """Give the worker's memory back."""
         ...
 
-    def run_worker(self, pop: Pop, worker: Worker, request: Request) -> Awaitable[Response]:
-        """Run the guest in a fresh instance. Raises GuestError or DeadlineExceededError.
+    def run_worker(self, pop: Pop, worker: Worker, request: Request, instance: Instance | None) -> Awaitable[Response]:
+        """Run the guest. Raises GuestError or DeadlineExceededError, which end its instance.
 
         Returns when the guest has ended or its response can be sent on; in the second case `Response.ended` is set.
         On cancellation it suspends until the guest has really stopped, so that its slot can be given away.
+
+        Args:
+            pop: where.
+            worker: what; it is loaded.
+            request: for whom.
+            instance: None for a fresh instance that is thrown away afterwards. Else the one to serve in. One without a
+                handle is new: the world makes it, and leaves it in `handle`, with its `bytes`, if `again` says that it may
+                serve again and the guest can. A guest that fails after its response was returned sets `broken` before
+                `Response.ended` is resolved.
         """
+        ...
+
+    def make_instance(self, pop: Pop, worker: Worker, instance: Instance) -> Awaitable[None]:
+        """Make an instance ahead of its first request, into `handle` and `bytes`. Raises GuestError.
+
+        `handle` stays None where the world cannot keep instances.
+        """
+        ...
+
+    def drop_instance(self, pop: Pop, worker: Worker, instance: Instance) -> None:
+        """Free what is in the instance's handle, if anything is, and empty it. No request is in it."""
         ...
 
     def fetch_origin(self, pop: Pop, request: Request) -> Awaitable[Response]:

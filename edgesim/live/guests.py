@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from edgesim.core.instances import Instance
     from edgesim.core.pop import Pop, Worker
     from edgesim.core.request import Request
     from edgesim.live.blobs import BlobStore
@@ -87,9 +88,9 @@ class WasmGuests:
             self._runtime.release(worker.handle[0])
             worker.handle = None
 
-    async def run_worker(self, pop: Pop, worker: Worker, request: Request) -> Response:
+    async def run_worker(self, pop: Pop, worker: Worker, request: Request, instance: Instance | None) -> Response:
         """Run the guest in a fresh instance."""
-        del pop
+        del pop, instance
         handle: tuple[LoadedWorker, Grants] = worker.handle
         loaded, grants = handle
         limits = worker.component.limits
@@ -124,3 +125,11 @@ class WasmGuests:
             ),
             ended=answer.ended,
         )
+
+    async def make_instance(self, pop: Pop, worker: Worker, instance: Instance) -> None:
+        """None: instances are not kept."""
+
+    def drop_instance(self, pop: Pop, worker: Worker, instance: Instance) -> None:
+        """Free a kept instance."""
+        del pop, worker
+        instance.handle = None

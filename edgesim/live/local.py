@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from edgesim.core.serve import serve_at_pop, unload
+from edgesim.core.memory import unload
+from edgesim.core.serve import serve_at_pop
 from edgesim.errors import EdgesimError, PopUnreachableError
 
 if TYPE_CHECKING:

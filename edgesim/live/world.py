@@ -13,6 +13,7 @@ from edgesim.core.waiter import TIMED_OUT, TimedOut, Waiter
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from edgesim.core.instances import Instance
     from edgesim.core.pop import Pop, Worker
     from edgesim.core.request import Request, Response
     from edgesim.model.events import Event
@@ -27,7 +28,11 @@ class Guests(Protocol):
     def fetch_bundle(self, pop: Pop, worker: Worker) -> Awaitable[PhaseName]: ...  # noqa: D102 - as in World
     def load_worker(self, pop: Pop, worker: Worker) -> Awaitable[tuple[tuple[PhaseName, float], ...]]: ...  # noqa: D102
     def unload_worker(self, pop: Pop, worker: Worker) -> None: ...  # noqa: D102
-    def run_worker(self, pop: Pop, worker: Worker, request: Request) -> Awaitable[Response]: ...  # noqa: D102
+    def run_worker(  # noqa: D102
+        self, pop: Pop, worker: Worker, request: Request, instance: Instance | None
+    ) -> Awaitable[Response]: ...
+    def make_instance(self, pop: Pop, worker: Worker, instance: Instance) -> Awaitable[None]: ...  # noqa: D102
+    def drop_instance(self, pop: Pop, worker: Worker, instance: Instance) -> None: ...  # noqa: D102
 
 
 class Origins(Protocol):
@@ -55,7 +60,9 @@ class LiveWorld:
     fetch_bundle: Callable[[Pop, Worker], Awaitable[PhaseName]]
     load_worker: Callable[[Pop, Worker], Awaitable[tuple[tuple[PhaseName, float], ...]]]
     unload_worker: Callable[[Pop, Worker], None]
-    run_worker: Callable[[Pop, Worker, Request], Awaitable[Response]]
+    run_worker: Callable[[Pop, Worker, Request, Instance | None], Awaitable[Response]]
+    make_instance: Callable[[Pop, Worker, Instance], Awaitable[None]]
+    drop_instance: Callable[[Pop, Worker, Instance], None]
     fetch_origin: Callable[[Pop, Request], Awaitable[Response]]
     reply: Callable[[Request, Response], Awaitable[None]]
 
@@ -88,6 +95,8 @@ class LiveWorld:
             self.load_worker = guests.load_worker
             self.unload_worker = guests.unload_worker
             self.run_worker = guests.run_worker
+            self.make_instance = guests.make_instance
+            self.drop_instance = guests.drop_instance
         if origins is not None:
             self.fetch_origin = origins.fetch_origin
         if replies is not None:

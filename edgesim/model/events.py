@@ -31,6 +31,10 @@ class RequestServed:
     origin_s: float
     duration_s: float
     """Time at the PoP, measured: from arrival there to its answer."""
+    instantiate_s: float = 0.0
+    """The part of `execute_s` that made the instance; 0 for one that was reused or stood ready."""
+    init_s: float = 0.0
+    """The part of `execute_s` that was the guest's own initialisation."""
 
 
 @dataclass(slots=True)  # as RequestServed
@@ -67,6 +71,18 @@ class ColdStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evicted:
+    """A PoP has taken something out of memory that could have served on."""
+
+    pop: PopId
+    app: AppName
+    version: int
+    what: Literal["instance", "module"]
+    why: Literal["idle", "memory"]
+    """`idle`: its timeout, or the scaling policy's; `memory`: something else needed the room."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PopReported:
     """A PoP's reported state for the control plane: what it runs, and what failed."""
 
@@ -89,6 +105,9 @@ class PopHealth:
     busy: int
     queued: int
     loaded_bytes: int
+    """What its memory budget counts: loaded modules and instances."""
+    warm: int = 0
+    """Instances that stand ready for a request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,4 +119,4 @@ class HealthReported:
     pops: tuple[PopHealth, ...]
 
 
-Event: TypeAlias = RequestServed | RequestRouted | ColdStarted | PopReported | HealthReported
+Event: TypeAlias = RequestServed | RequestRouted | ColdStarted | Evicted | PopReported | HealthReported

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySpec:
+    """A policy by name, with its parameters by field name (durations in seconds)."""
+
+    policy: str
+    params: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PopSpec:
     """One PoP as the operator describes it."""
 
@@ -31,8 +39,12 @@ class PopSpec:
     queue_timeout_s: float
     """How long a request may wait for a slot."""
     memory_bytes: int
-    """Budget for loaded modules; the least recently used are unloaded beyond it."""
+    """Budget for loaded modules and for instances; beyond it idle instances go first, then modules that nobody uses."""
     origin: str
+    scaling: PolicySpec = field(default_factory=lambda: PolicySpec(policy="on-demand"))
+    """How many instances are kept ready, and when modules leave memory."""
+    eviction: PolicySpec = field(default_factory=lambda: PolicySpec(policy="lru"))
+    """Which module makes room for another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

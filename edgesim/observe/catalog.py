@@ -55,7 +55,8 @@ REQUEST_PART: Final = Metric(
     name="edgesim_request_part_seconds",
     kind="histogram",
     help="Where requests spent their time: network is modelled, both ways and unscaled; queue, start, execute and origin"
-    " are measured at the PoP. Network and queue count each request, the others those in which they occurred.",
+    " are measured at the PoP. Instantiate and init are the parts of execute that a reused instance saves. Network and queue"
+    " count each request, the others those in which they occurred.",
     labels=("pop", "part"),
     scope="pop",
 )
@@ -109,11 +110,26 @@ QUEUE_DEPTH: Final = Metric(
     labels=("pop",),
     scope="pop",
 )
+INSTANCES_WARM: Final = Metric(
+    name="edgesim_instances_warm",
+    kind="gauge",
+    help="Instances that stood ready for a request at the PoP's last beat.",
+    labels=("pop",),
+    scope="pop",
+)
 LOADED_BYTES: Final = Metric(
     name="edgesim_loaded_bytes",
     kind="gauge",
-    help="Memory that the PoP's budget counts for loaded modules.",
+    help="Memory that the PoP's budget counts for loaded modules and for instances.",
     labels=("pop",),
+    scope="pop",
+)
+EVICTIONS: Final = Metric(
+    name="edgesim_evictions_total",
+    kind="counter",
+    help="What the PoP has taken out of memory (instance, module) although it could have served on: after its time without a"
+    " request (idle), or because something else needed the room (memory).",
+    labels=("pop", "what", "why"),
     scope="pop",
 )
 ROLLOUT_POPS: Final = Metric(
@@ -208,8 +224,10 @@ CATALOG: Final = {
         POP_UP,
         POOL_SLOTS,
         INSTANCES_BUSY,
+        INSTANCES_WARM,
         QUEUE_DEPTH,
         LOADED_BYTES,
+        EVICTIONS,
         ROLLOUT_POPS,
         FRONT_DOOR_REQUESTS,
         ROUTED_REQUESTS,

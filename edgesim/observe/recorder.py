@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgesim.model.events import ColdStarted, HealthReported, PopReported, RequestRouted, RequestServed
+from edgesim.model.events import ColdStarted, Evicted, HealthReported, PopReported, RequestRouted, RequestServed
 from edgesim.observe import catalog
 from edgesim.observe.catalog import NONE
 from edgesim.observe.store import Number, Store
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 DEPLOY_ROLE = "deploy"
 """The `role` of cold starts that no request caused."""
+_BEAT_GAUGES = (
+    catalog.POP_UP,
+    catalog.INSTANCES_BUSY,
+    catalog.INSTANCES_WARM,
+    catalog.QUEUE_DEPTH,
+    catalog.LOADED_BYTES,
+)
+"""What a beat says of a PoP, in the order of `_set_gauges`."""
 MAX_HOT_KEYS = 16_384
 """Label combinations of requests that are kept at hand; beyond, each look-up goes the slow way."""
 
@@ -29,7 +37,7 @@ MAX_HOT_KEYS = 16_384
 class _PopHistograms:
     """The histograms that each request of one PoP goes into."""
 
-    __slots__ = ("duration", "execute", "network", "origin", "queue", "start")
+    __slots__ = ("duration", "execute", "init", "instantiate", "network", "origin", "queue", "start")
 
     def __init__(self, store: Store, pop: str) -> None:
         part = store.histograms[catalog.REQUEST_PART.name].child
@@ -37,6 +45,8 @@ class _PopHistograms:
         self.network = part(pop, "network").record
         self.queue = part(pop, "queue").record
         self.start = part(pop, "start").record
+        self.instantiate = part(pop, "instantiate").record
+        self.init = part(pop, "init").record
         self.execute = part(pop, "execute").record
         self.origin = part(pop, "origin").record
 
@@ -70,6 +80,7 @@ class Recorder:
             RequestServed: self._served,
             RequestRouted: self._routed_request,
             ColdStarted: self._cold_started,
+            Evicted: self._evicted,
             PopReported: self._pop_reported,
             HealthReported: self._health_reported,
         }
@@ -83,8 +94,11 @@ class Recorder:
         A series that appears with its first value has no increase for Prometheus, so this must come before the traffic.
         """
         self._pops[pop] = _PopHistograms(self._store, pop)
-        for metric in (catalog.POP_UP, catalog.INSTANCES_BUSY, catalog.QUEUE_DEPTH, catalog.LOADED_BYTES):
+        for metric in _BEAT_GAUGES:
             self._store.number(metric, pop).value = 0
+        for what in ("instance", "module"):
+            for why in ("idle", "memory"):
+                self._store.number(catalog.EVICTIONS, pop, what, why)
         self._store.number(catalog.POOL_SLOTS, pop).value = slots
         self._store.number(catalog.REFUSED_DOCUMENTS, pop).value = 0
         for start in ("absent", "disk"):
@@ -137,6 +151,10 @@ class Recorder:
         histograms.queue(event.queue_s)
         if start:
             histograms.execute(event.execute_s)
+            if event.instantiate_s > 0.0:
+                histograms.instantiate(event.instantiate_s)
+            if event.init_s > 0.0:
+                histograms.init(event.init_s)
         if event.start_s > 0.0:
             histograms.start(event.start_s)
         if event.origin_s > 0.0:
@@ -186,6 +204,9 @@ class Recorder:
         for phase, seconds in event.phases:
             self._store.histogram(catalog.COLD_START_PHASE, event.pop, phase, role).record(seconds)
 
+    def _evicted(self, event: Evicted) -> None:
+        self._store.number(catalog.EVICTIONS, event.pop, event.what, event.why).value += 1
+
     def _pop_reported(self, event: PopReported) -> None:
         before = self._reports.get(event.pop)
         self._reports[event.pop] = event
@@ -199,16 +220,13 @@ class Recorder:
         gone = self._beats.get(event.host, frozenset()) - {pop.pop for pop in event.pops}
         self._beats[event.host] = frozenset(pop.pop for pop in event.pops)
         for pop in event.pops:
-            self._set_gauges(pop.pop, int(pop.state == "ready"), pop.busy, pop.queued, pop.loaded_bytes)
+            self._set_gauges(pop.pop, int(pop.state == "ready"), pop.busy, pop.warm, pop.queued, pop.loaded_bytes)
         for name in gone:
-            self._set_gauges(name, 0, 0, 0, 0)
+            self._set_gauges(name, 0, 0, 0, 0, 0)
 
-    def _set_gauges(self, pop: str, up: int, busy: int, queued: int, loaded_bytes: int) -> None:
-        number = self._store.number
-        number(catalog.POP_UP, pop).value = up
-        number(catalog.INSTANCES_BUSY, pop).value = busy
-        number(catalog.QUEUE_DEPTH, pop).value = queued
-        number(catalog.LOADED_BYTES, pop).value = loaded_bytes
+    def _set_gauges(self, pop: str, *values: int) -> None:
+        for metric, value in zip(_BEAT_GAUGES, values, strict=True):
+            self._store.number(metric, pop).value = value
 
 
 def _known_app(app: str, outcome: str) -> str:

@@ -77,8 +77,12 @@ class PopSummary:
     up: bool
     slots: int
     busy: int
+    warm: int
+    """Instances that stood ready at the last beat."""
     queued: int
     loaded_bytes: int
+    evictions: Mapping[str, int]
+    """By what and why: `instance idle`, `module memory`; only those that occurred."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +159,11 @@ def _pops(store: Store) -> dict[str, PopSummary]:
         if role != DEPLOY_ROLE:
             seen.setdefault(pop, Histogram()).merge(histogram)
 
+    evictions: dict[str, dict[str, int]] = {}
+    for (pop, what, why), number in store.numbers[catalog.EVICTIONS.name].children.items():
+        if number.value:
+            evictions.setdefault(pop, {})[f"{what} {why}"] = int(number.value)
+
     def gauge(metric: catalog.Metric, pop: str) -> int:
         number = store.numbers[metric.name].children.get((pop,))
         return int(number.value) if number else 0
@@ -176,8 +185,10 @@ def _pops(store: Store) -> dict[str, PopSummary]:
             up=bool(gauge(catalog.POP_UP, pop)),
             slots=gauge(catalog.POOL_SLOTS, pop),
             busy=gauge(catalog.INSTANCES_BUSY, pop),
+            warm=gauge(catalog.INSTANCES_WARM, pop),
             queued=gauge(catalog.QUEUE_DEPTH, pop),
             loaded_bytes=gauge(catalog.LOADED_BYTES, pop),
+            evictions=evictions.get(pop, {}),
         )
     return result
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from edgesim.core.request import Response
 from edgesim.core.waiter import TimedOut, Waiter
@@ -17,6 +17,7 @@ from edgesim.errors import DeadlineExceededError, GuestTrapError, OriginError, S
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edgesim.core.instances import Instance
     from edgesim.core.pop import Pop, Worker
     from edgesim.core.request import Request
     from edgesim.core.world import World
@@ -34,6 +35,8 @@ class Costs:
     execute_s: float = 0.004
     origin_s: float = 0.020
     loaded_bytes: int = 1 << 20
+    instance_bytes: int = 0
+    """What an instance takes in memory; 0: instances are not counted."""
     failing_share: float = 0.0
     """Share of guest runs that trap, and of origin answers that fail."""
     bus_s: float = 0.002
@@ -49,6 +52,10 @@ class Costs:
         """An exponential time around `mean_s`."""
         seconds = -mean_s * log(1.0 - stream.uniform())
         return self.quantise(seconds) if self.quantum_s else seconds
+
+
+_MADE: Final = object()
+"""The handle of every modelled instance."""
 
 
 async def past_deadline(w: World, deadline_s: float) -> NoReturn:
@@ -88,6 +95,7 @@ class ModelledLeaves:
         users = self._loaded.get(key, 0)
         self._loaded[key] = users + 1
         worker.loaded_bytes = self._costs.loaded_bytes
+        worker.instance_bytes = self._costs.instance_bytes
         if users:
             return (("shared", 0.0),)
         began_s = self._w.now()
@@ -98,21 +106,39 @@ class ModelledLeaves:
         """One user less of the process's module."""
         self._loaded[self._host_of[pop.spec.id], worker.component.digest] -= 1
 
-    async def run_worker(self, pop: Pop, worker: Worker, request: Request) -> Response:
+    async def run_worker(self, pop: Pop, worker: Worker, request: Request, instance: Instance | None) -> Response:
         """Instantiate and execute for as long as the request's stream says."""
         del pop, worker
         costs, w = self._costs, self._w
         execute_s = costs.draw(costs.execute_s, request.stream)
         traps = costs.failing_share > 0.0 and request.stream.uniform() < costs.failing_share
-        seconds = self._instantiate_s + execute_s
+        instantiate_s = 0.0 if instance is not None and instance.handle is not None else self._instantiate_s
+        seconds = instantiate_s + execute_s
         if seconds > request.deadline_s - w.now():
             await past_deadline(w, request.deadline_s)
-        await w.sleep(seconds)
+        if instance is None or instance.handle is not None:
+            await w.sleep(seconds)
+        else:
+            await w.sleep(instantiate_s)
+            if instance.again:
+                instance.handle = _MADE
+            await w.sleep(execute_s)
         if traps:
             raise GuestTrapError("the modelled guest trapped")
         response = Response(200, "ok")
-        response.timings.instantiate_s, response.timings.execute_s = costs.instantiate_s, execute_s
+        response.timings.instantiate_s, response.timings.execute_s = instantiate_s, execute_s
         return response
+
+    async def make_instance(self, pop: Pop, worker: Worker, instance: Instance) -> None:
+        """As long as an instance takes that a request makes."""
+        del pop, worker
+        await self._w.sleep(self._instantiate_s)
+        instance.handle = _MADE
+
+    def drop_instance(self, pop: Pop, worker: Worker, instance: Instance) -> None:
+        """Nothing is held for it."""
+        del pop, worker
+        instance.handle = None
 
     async def fetch_origin(self, pop: Pop, request: Request) -> Response:
         """The origin answers for as long as the request's stream says."""

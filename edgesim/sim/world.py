@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edgesim.core.serve import serve_at_pop, unload
+from edgesim.core.memory import unload
+from edgesim.core.serve import serve_at_pop
 from edgesim.core.waiter import TIMED_OUT, TimedOut, Waiter
 from edgesim.errors import PopUnreachableError
 from edgesim.model.events import HealthReported
@@ -67,6 +68,8 @@ class SimWorld:
         self.load_worker = leaves.load_worker
         self.unload_worker = leaves.unload_worker
         self.run_worker = leaves.run_worker
+        self.make_instance = leaves.make_instance
+        self.drop_instance = leaves.drop_instance
         self.fetch_origin = leaves.fetch_origin
 
     def now(self) -> float:

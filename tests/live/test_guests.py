@@ -32,6 +32,6 @@ async def test_a_body_announced_over_the_components_limit():
     guests = WasmGuests(None, None, None, [])
 
     with pytest.raises(TooLargeError, match="larger than 1024 bytes") as raised:
-        await guests.run_worker(Pop(spec(FRA)), worker, request(headers=(("content-length", "1025"),)))
+        await guests.run_worker(Pop(spec(FRA)), worker, request(headers=(("content-length", "1025"),)), None)
 
     assert raised.value.status == 413

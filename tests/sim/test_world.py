@@ -109,7 +109,7 @@ def test_modelled_failures():
     assert run(w, w.forward(FRA, request())).outcome == "guest_error"
     assert run(w, w.forward(FRA, request("/other", now_s=w.now()))).outcome == "origin_error"
     with pytest.raises(GuestTrapError):
-        run(w, w.run_worker(w.pops[FRA], None, request(now_s=w.now())))
+        run(w, w.run_worker(w.pops[FRA], None, request(now_s=w.now()), None))
     with pytest.raises(OriginError):
         run(w, w.fetch_origin(w.pops[FRA], request(now_s=w.now())))
 

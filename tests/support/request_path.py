@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from edgesim.core.front_door import Door
 from edgesim.core.health import HealthTable
+from edgesim.core.instances import Instance
 from edgesim.core.pop import Pop, Serving, Worker
 from edgesim.core.request import Connection, Request, Response, Timings
 from edgesim.core.router import Router
@@ -68,6 +69,9 @@ class Guests:
         self.loads = 0
         self.unloads = 0
         self.loaded_bytes = 100
+        self.instance_bytes = 0
+        self.made: list[Instance] = []
+        self.dropped: list[Instance] = []
 
     async def hello(self, pop, worker, request) -> Response:
         """A greeting."""
@@ -81,16 +85,30 @@ class Guests:
         """At once."""
         self.loads += 1
         worker.loaded_bytes = self.loaded_bytes
+        worker.instance_bytes = self.instance_bytes
         return (("load", 0.0),)
 
     def unload_worker(self, pop, worker):
         """Counted."""
         self.unloads += 1
 
-    async def run_worker(self, pop, worker, request):
-        """What the test says."""
+    async def run_worker(self, pop, worker, request, instance=None):
+        """What the test says; an instance that may serve again is there at once."""
         self.seen.append(request)
+        if instance is not None and instance.handle is None and instance.again:
+            await self.make_instance(pop, worker, instance)
         return await self.answer(pop, worker, request)
+
+    async def make_instance(self, pop, worker, instance):
+        """At once, and counted."""
+        instance.handle = f"i{len(self.made)}"
+        self.made.append(instance)
+
+    def drop_instance(self, pop, worker, instance):
+        """Counted, if there was one."""
+        if instance.handle is not None:
+            instance.handle = None
+            self.dropped.append(instance)
 
 
 class Origin:
@@ -192,6 +210,7 @@ def sim_world(pops=(), guests: Guests | None = None, origin: Origin | None = Non
     guests = guests or Guests()
     w.fetch_bundle, w.load_worker = guests.fetch_bundle, guests.load_worker
     w.unload_worker, w.run_worker = guests.unload_worker, guests.run_worker
+    w.make_instance, w.drop_instance = guests.make_instance, guests.drop_instance
     w.fetch_origin = (origin or Origin()).fetch_origin
     return w
 

@@ -162,7 +162,7 @@ def _pop(control: ControlPlane, spec: PopSpec, figures: Mapping[str, Any] | None
         "distribute_s": report.distribute_s if report is not None else 0.0,
     }
     if beat is not None:
-        row |= {"busy": beat.busy, "queued": beat.queued, "loaded_bytes": beat.loaded_bytes}
+        row |= {"busy": beat.busy, "warm": beat.warm, "queued": beat.queued, "loaded_bytes": beat.loaded_bytes}
     return row
 
 
