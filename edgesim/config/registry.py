@@ -1,4 +1,7 @@
-"""Finds policies by file name: a policy is one file that defines a class `Policy`; there is no list to edit."""
+"""Finds policies by file name: a policy is one file that defines a class `Policy`; there is no list to edit.
+
+A policy is named as its file, with dashes for underscores: `keep_warm.py` is `keep-warm`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from edgesim.errors import UsageError
 def names(package: str) -> tuple[str, ...]:
     """The policies of a family (`edgesim.policies.routing`) by name, sorted; files with a leading underscore are none."""
     path = import_module(package).__path__
-    return tuple(sorted(info.name for info in pkgutil.iter_modules(path) if not info.name.startswith("_")))
+    files = (info.name for info in pkgutil.iter_modules(path) if not info.name.startswith("_"))
+    return tuple(sorted(file.replace("_", "-") for file in files))
 
 
 @cache
@@ -25,7 +29,7 @@ def load(package: str) -> dict[str, type]:
     """
     policies: dict[str, type] = {}
     for name in names(package):
-        policy = import_module(f"{package}.{name}").Policy
+        policy = import_module(f"{package}.{name.replace('-', '_')}").Policy
         assert isinstance(policy, type), f"{package}.{name}.Policy is not a class"
         assert getattr(policy, "name", None) == name, f"{package}.{name}.Policy must be called '{name}', as its file"
         policies[name] = policy

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 
 from edgesim.config import registry
 from edgesim.config.catalogue import load_access, load_profiles, load_sites, nearest_site
+from edgesim.config.policies import PolicyChoice, policy_problems, policy_spec
 from edgesim.config.units import Bytes, Form, Seconds, Share
 from edgesim.config.validation import FileModel, did_you_mean, problems_from_pydantic
 from edgesim.config.yaml_source import YamlSource, clip, load_yaml
@@ -90,6 +91,8 @@ class DefaultsFile(FileModel):
 
     profile: str = "small"
     origin: str = DEFAULT_ORIGIN
+    scaling: PolicyChoice = "on-demand"
+    eviction: PolicyChoice = "lru"
 
 
 class OriginFile(FileModel):
@@ -120,6 +123,8 @@ class PopFile(FileModel):
     queue: Annotated[int, Field(ge=0, le=100_000)] | None = None
     queue_timeout: Annotated[Seconds, Field(le=600)] | None = None
     memory: Annotated[Bytes, Field(ge=1 << 20)] | None = None
+    scaling: PolicyChoice = None
+    eviction: PolicyChoice = None
 
 
 def _entry(value: object) -> object:
@@ -196,6 +201,7 @@ class _References:
         yield from self._regions()
         yield from self._origins()
         yield from self._routing()
+        yield from policy_problems(self.source, ("defaults",), _part(self.data, "defaults", dict))
         yield from self._named(("defaults", "profile"), load_profiles(), "profile")
         yield from self._named(("defaults", "origin"), self.origins, "origin")
         plan = load_access()
@@ -229,6 +235,7 @@ class _References:
                 continue
             yield from self._named(("pops", i, "profile"), load_profiles(), "profile")
             yield from self._named(("pops", i, "origin"), self.origins, "origin")
+            yield from policy_problems(self.source, ("pops", i), pop)
             yield from self._site(i, pop)
 
     def _site(self, i: int, pop: dict[str, Any]) -> Iterator[Problem]:
@@ -399,6 +406,8 @@ def _pop(entry: PopFile, defaults: DefaultsFile, region_of: dict[str, str]) -> P
         queue_timeout_s=profile.queue_timeout_s if entry.queue_timeout is None else entry.queue_timeout,
         memory_bytes=profile.memory_bytes if entry.memory is None else entry.memory,
         origin=entry.origin or defaults.origin,
+        scaling=policy_spec("scaling", entry.scaling or defaults.scaling),
+        eviction=policy_spec("eviction", entry.eviction or defaults.eviction),
     )
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgesim.config.policies import make_pop
 from edgesim.core.beat import beat
 from edgesim.core.desired import DesiredDocument, assign
 from edgesim.core.front_door import Door, Network, front_door
 from edgesim.core.health import HealthTable
-from edgesim.core.pop import Pop
 from edgesim.core.request import Connection, Request
 from edgesim.core.rollout import apply_desired
 from edgesim.core.router import RankingPolicy, Router
@@ -24,6 +24,7 @@ from edgesim.sim.world import SimWorld
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from edgesim.core.pop import Pop
     from edgesim.model.events import Event
     from edgesim.model.geo import Place
     from edgesim.model.ids import AppName, PopId
@@ -50,7 +51,7 @@ class Simulation:
         kernel: Kernel | None = None,
     ) -> None:
         self.kernel = kernel or Kernel()
-        self.pops = {spec.id: Pop(spec) for spec in topology.pops}
+        self.pops = {spec.id: make_pop(spec) for spec in topology.pops}
         self.host_of = assign(list(self.pops), [HostId(f"host{n + 1}") for n in range(hosts)])
         health = HealthTable(self.pops, topology.routing.health)
         self.door = Door(
