@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from edgesim.config.messages import DeployRequest
-from edgesim.config.releases import APP_PATTERN, COMPONENT_PATTERN, DeployComponent, LimitsModel, RouteModel
+from edgesim.config.releases import APP_PATTERN, COMPONENT_PATTERN, DeployComponent, LimitsModel, ReuseModel, RouteModel
+from edgesim.config.reuse import ReuseTable
 from edgesim.config.toml_source import load_toml
 from edgesim.config.validation import FileModel, did_you_mean, problems_from_pydantic
 from edgesim.config.worker_limits import LimitsTable, find_profile
 from edgesim.config.yaml_source import clip
 from edgesim.errors import BundleError, ConfigError, ManifestError, Problem, UsageError
-from edgesim.model.worker import Limits, Route
+from edgesim.model.worker import Limits, Reuse, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,7 @@ class ComponentSource:
     file: Path
     environment: tuple[tuple[str, str], ...] = ()
     limits: Limits = field(default_factory=Limits)
+    reuse: Reuse = field(default_factory=Reuse)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,7 @@ class AppSource:
                     digest=digests[c.file],
                     limits=LimitsModel(**{name: getattr(c.limits, name) for name in LimitsModel.model_fields}),
                     environment=c.environment,
+                    reuse=ReuseModel(**asdict(c.reuse)),
                 )
                 for c in self.components
             ),
@@ -217,12 +220,16 @@ class _Triggers(FileModel):
     redis: Unsupported = None
 
 
+class _EdgesimTable(LimitsTable, ReuseTable):
+    """`[component.<id>.tool.edgesim]`."""
+
+
 class _Tools(FileModel):
     """Tables of tools: edgesim's own, and those of others, which are their business."""
 
     model_config = ConfigDict(extra="allow")
 
-    edgesim: LimitsTable = LimitsTable()
+    edgesim: _EdgesimTable = _EdgesimTable()
 
 
 class _Component(FileModel):
@@ -287,6 +294,7 @@ def _load_manifest(path: Path, name: str | None, limits_profile: str | None) -> 
                 file=(path.parent / table.source),
                 environment=tuple(table.environment.items()),
                 limits=table.tool.edgesim.limits(limits_profile),
+                reuse=table.tool.edgesim.reuse(),
             )
             for key, table in model.component.items()
         ),

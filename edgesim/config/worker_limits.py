@@ -73,9 +73,9 @@ class LimitsTable(FileModel):
         """
         name = profile or self.profile
         base = Limits() if name is None else PROFILES[name].over(Limits())
+        keys = {*LimitsTable.model_fields} - {"profile", "stack"}
         given = {
-            _FIELDS.get(key, key): value
-            for key, value in self.model_dump(exclude={"profile", "stack"}, exclude_none=True).items()
+            _FIELDS.get(key, key): value for key, value in self.model_dump(include=keys, exclude_none=True).items()
         }
         return replace(base, **given)
 
