@@ -1,7 +1,8 @@
 """The cache of compiled workers: native code, so it is loaded only if this installation wrote it.
 
-Layout of the directory (mode 0700, ours): `key` (32 random bytes, 0600), and per worker `<digest>-<engine tag>.cwasm` with a
-`.json` that holds its ABI and an HMAC-SHA256 over name, ABI and artefact. An artefact that is missing, truncated, altered or
+Layout of the directory (mode 0700, ours): `key` (32 random bytes, 0600), and per worker and way of compiling it
+`<digest>-<variant>-<engine tag>.cwasm` with a `.json` that holds what the compiler says of it and an HMAC-SHA256 over name,
+that text and the artefact. An artefact that is missing, truncated, altered or
 signed with another key is treated as absent and compiled again. The processes of one installation share the directory:
 files appear by rename, and the sidecar last.
 
@@ -26,10 +27,9 @@ from edgesim.wasm.engine import ENGINE_TAG
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgesim.model.worker import Abi
-
 _KEY_BYTES: Final = 32
-_MAX_SIDECAR_BYTES: Final = 4096
+_MAX_SIDECAR_BYTES: Final = 16 << 20
+"""The plan of a Python component, with its 165 imports, takes some 200 kB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,8 @@ class Artifact:
     """A compiled worker that this installation wrote."""
 
     path: Path
-    abi: Abi
+    facts: str
+    """What the compiler said of it, as JSON."""
     size_bytes: int
 
 
@@ -58,36 +59,40 @@ class ArtifactCache:
                 help="free some space, or check its owner",
             ) from exc
 
-    def find(self, digest: str) -> Artifact | None:
+    def find(self, digest: str, variant: str) -> Artifact | None:
         """The trusted artefact for a worker, or None. Reads the whole file: call it on a thread."""
-        path, sidecar = self._paths(digest)
+        path, sidecar = self._paths(digest, variant)
         try:
             _check_owner(path, stat.S_IFREG)
             if sidecar.stat().st_size > _MAX_SIDECAR_BYTES:
                 return None
             record = json.loads(sidecar.read_bytes())
-            abi, mac = record["abi"], record["mac"]
-            expected = self._mac(path, digest, abi)
+            facts, mac = record["facts"], record["mac"]
+            expected = self._mac(path, digest, variant, facts)
             size_bytes = path.stat().st_size
         except (OSError, ValueError, KeyError, TypeError, StorageError):
             return None  # absent or not ours: it will be compiled, which is always right
         if not isinstance(mac, str) or not hmac.compare_digest(mac.encode(), expected.encode()):
             return None
-        return Artifact(path=path, abi=abi, size_bytes=size_bytes)
+        return Artifact(path=path, facts=facts, size_bytes=size_bytes)
 
     def scratch(self) -> Path:
         """A new path in the directory for a compiler to write to."""
         return self._root / f"tmp-{os.getpid()}-{secrets.token_hex(8)}"
 
-    def adopt(self, scratch: Path, digest: str, abi: Abi) -> Artifact:
+    def lock(self, digest: str) -> Path:
+        """The file whose lock a process holds while it compiles a worker again, so that only one does."""
+        return self._root / f"{digest}.lock"
+
+    def adopt(self, scratch: Path, digest: str, variant: str, facts: str) -> Artifact:
         """Sign what our compiler wrote and put it into place. Raises StorageError, for example when the disk is full."""
-        path, sidecar = self._paths(digest)
+        path, sidecar = self._paths(digest, variant)
         note = self.scratch()
         try:
             scratch.chmod(0o600)
-            mac = self._mac(scratch, digest, abi)
+            mac = self._mac(scratch, digest, variant, facts)
             size_bytes = scratch.stat().st_size
-            note.write_text(json.dumps({"abi": abi, "mac": mac}))
+            note.write_text(json.dumps({"facts": facts, "mac": mac}))
             note.chmod(0o600)
             scratch.replace(path)
             note.replace(sidecar)
@@ -99,15 +104,15 @@ class ArtifactCache:
                 where=str(self._root),
                 help="free some space and deploy again",
             ) from exc
-        return Artifact(path=path, abi=abi, size_bytes=size_bytes)
+        return Artifact(path=path, facts=facts, size_bytes=size_bytes)
 
-    def _paths(self, digest: str) -> tuple[Path, Path]:
-        stem = f"{digest}-{ENGINE_TAG}"
+    def _paths(self, digest: str, variant: str) -> tuple[Path, Path]:
+        stem = f"{digest}-{variant}-{ENGINE_TAG}"
         return self._root / f"{stem}.cwasm", self._root / f"{stem}.json"
 
-    def _mac(self, path: Path, digest: str, abi: str) -> str:
-        """HMAC-SHA256 over the engine tag, digest and ABI, and the file's content."""
-        mac = hmac.new(self._key, f"{ENGINE_TAG}\n{digest}\n{abi}\n".encode(), hashlib.sha256)
+    def _mac(self, path: Path, digest: str, variant: str, facts: str) -> str:
+        """HMAC-SHA256 over the engine tag, digest, variant and facts, and the file's content."""
+        mac = hmac.new(self._key, f"{ENGINE_TAG}\n{digest}\n{variant}\n{facts}\n".encode(), hashlib.sha256)
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 mac.update(block)

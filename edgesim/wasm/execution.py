@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edgesim.model.worker import Limits
     from edgesim.wasm.engine import Ticker
     from edgesim.wasm.guest import Grants, GuestRequest
+    from edgesim.wasm.keeping import KeptInstance
 
 INLINE_CPU_S: Final = 0.002
 """CPU time that a guest may use on the event loop's thread before its slices move to the pool."""
@@ -70,30 +71,18 @@ class Guest:
     )
 
     def __init__(self, engine: int, request: GuestRequest, limits: Limits, grants: Grants) -> None:
-        self.request = request
-        self.grants = grants
-        self.limits = limits
-        self.sent_requests = 0
-        """Requests that the guest has sent so far."""
-        self.at_end: list[Callable[[], None]] = []
-        """Called on the loop when the guest has ended: what it has open outside is closed."""
-        self.input = Input(request.body, limits.body_bytes)
-        self.output = Output(limits.response_bytes)
         self.log = Log(limits.log_bytes)
         self.error: BaseException | None = None
         """The first exception of a host function; it is what ended the guest, whatever the engine says."""
-        self.copied_bytes = 0
-        """Bytes that the component C API has carried in and out, at the host's expense (`COPY_S`)."""
-        self.cpu_s = 0.0
-        """CPU time of the slices that are over."""
+        self.at_end: list[Callable[[], None]] = []
+        """Called on the loop when the guest, or its request, has ended: what it has open outside is closed."""
+        self.begin(request, limits, grants)
         self.cpu_limit_s = limits.startup_ms / 1000.0
         """Of the phase under way: the start, then the request."""
         self.start_cpu_s: float | None = None
         """CPU time of the start, when it is over."""
         self.slice_began_s = 0.0
         """Of the slice under way, on its thread's CPU clock."""
-        self.on_loop = True
-        """Whether the slice under way runs on the event loop's thread."""
         self.nested = 0
         """More than 0 while a host function calls into the guest. Python frames are on the fiber then, so it must not be
         suspended: it goes on at the end of a tick, and is ended at its limit. A run without a fiber sets it for good."""
@@ -108,6 +97,31 @@ class Guest:
         raw.set_epoch_deadline(self.context, 1)
         raw.epoch_callback(self.store, _TICK_ADDRESS, None, None)
         LIVE[self.context] = self
+
+    def begin(self, request: GuestRequest, limits: Limits, grants: Grants) -> None:
+        """Turn to a request: the first one, or another one of an instance that lives on. It goes on with its log's object."""
+        self.request = request
+        self.grants = grants
+        self.limits = limits
+        self.sent_requests = 0
+        """Requests that the guest has sent so far."""
+        self.input = Input(request.body, limits.body_bytes)
+        self.output = Output(limits.response_bytes)
+        self.log.clear()
+        self.copied_bytes = 0
+        """Bytes that the component C API has carried in and out, at the host's expense (`COPY_S`)."""
+        self.cpu_s = 0.0
+        """CPU time of the slices that are over."""
+        self.on_loop = True
+        """Whether the slice under way runs on the event loop's thread."""
+        self.start_cpu_s = 0.0
+
+    def end(self) -> None:
+        """The request is over: close what is open outside for it. Idempotent."""
+        self.input.close()
+        at_end, self.at_end = self.at_end, []
+        for close in at_end:
+            close()
 
     def suspend(self, call: Suspend, deliver: Callable[[Any], None], continuation_out: int) -> None:
         """Leave a host call unfinished. `deliver` writes its result when the wait is over, on the fiber."""
@@ -170,10 +184,7 @@ class Guest:
             _SUSPENDED.pop(self.context, None)
             raw.store_delete(self.store)
             self.store = None
-            self.input.close()
-            at_end, self.at_end = self.at_end, []
-            for close in at_end:
-                close()
+            self.end()
 
 
 @raw.CONTINUATION  # type: ignore[untyped-decorator]
@@ -229,8 +240,8 @@ class Call(Protocol):
 
     guest: Guest
 
-    def instantiate(self) -> int:
-        """The future that makes the instance."""
+    def instantiate(self) -> int | None:
+        """The future that makes the instance; None when it is there already."""
         ...
 
     def call(self) -> int:
@@ -239,6 +250,13 @@ class Call(Protocol):
 
     def finish(self) -> None:
         """The guest has returned: complete the response. Raises GuestOutputError when there is none."""
+        ...
+
+    def leave(self) -> Any:
+        """The run is over and went well: its instance, for a later `Linked.start`, or None if it cannot serve again.
+
+        An instance has `guest`, and `close()`, which frees it. `close` of this call must then leave it alone.
+        """
         ...
 
     def close(self) -> None:
@@ -254,6 +272,7 @@ class Execution:
         "_future",
         "_guest",
         "_heavy",
+        "_kept",
         "_limits",
         "_loop",
         "_pool",
@@ -262,8 +281,11 @@ class Execution:
         "_why",
     )
 
-    def __init__(self, call: Call, limits: Limits, ticker: Ticker, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, call: Call, limits: Limits, ticker: Ticker, pool: ThreadPoolExecutor, kept: KeptInstance | None = None
+    ) -> None:
         self._call = call
+        self._kept = kept
         self._guest = call.guest
         self._limits = limits
         self._ticker = ticker
@@ -286,10 +308,8 @@ class Execution:
         self._ticker.enter()
         try:
             begin = perf_counter()
-            self._future = self._call.instantiate()
-            await self._drive(until_head=False)
+            await self._instantiate()
             instantiated = perf_counter()
-            self._guest.started(self._limits)
             self._future = self._call.call()
             ended = await self._drive(until_head=True)
             if ended:
@@ -315,6 +335,7 @@ class Execution:
         )
         if ended:
             response.body = output.take_all()
+            self._keep()
             self._stop()
         else:
             response.ended = Waiter()
@@ -325,11 +346,35 @@ class Execution:
             response.body = GuestBody(output, task)
         return response
 
+    async def prepare(self) -> None:
+        """Make the instance, and leave it in `kept`. Raises GuestError."""
+        self._ticker.enter()
+        try:
+            await self._instantiate()
+            self._keep()
+        except Exception as exc:  # noqa: BLE001 - as in `run`
+            error = as_guest_error(exc, self._guest, self._limits)
+            raise error from exc.__cause__ if error is exc else exc
+        finally:
+            self._stop()
+
+    async def _instantiate(self) -> None:
+        self._future = self._call.instantiate()
+        if self._future is not None:
+            await self._drive(until_head=False)
+            self._guest.started(self._limits)
+
+    def _keep(self) -> None:
+        """After a run that went well: let the instance live on, where that is wanted."""
+        if self._kept is not None and self._guest.error is None:
+            self._kept.put(self._call.leave())
+
     async def _finish(self) -> None:
         """The rest of a run whose head is out: errors go to the reader of the body."""
         try:
             await self._drive(until_head=False)
             self._call.finish()
+            self._keep()
         except Exception as exc:  # noqa: BLE001 - mapped once, here, for whoever reads the body
             self._guest.output.error = as_guest_error(exc, self._guest, self._limits)
 

@@ -403,6 +403,11 @@ class Log:
         self._kept += kept
         self.dropped_bytes += len(data) - len(kept)
 
+    def clear(self) -> None:
+        """Forget everything: another request begins."""
+        self._kept.clear()
+        self.dropped_bytes = 0
+
     def __len__(self) -> int:
         return len(self._kept)
 

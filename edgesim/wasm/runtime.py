@@ -1,17 +1,17 @@
 """The Wasm runtime of a process: inspects, compiles, loads and runs workers.
 
-One per process. Modules are shared by every PoP in it and counted; each request gets a fresh store and instance. It knows
-nothing of pools, queues and cold-start states: those are `core`'s.
+One per process. Modules are shared by every PoP in it and counted. A worker whose code is Winch's serves with it until
+Cranelift's is there, and new instances are made of that. It knows nothing of pools, queues and cold-start states: those are
+`core`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,23 +19,27 @@ import wasmtime
 from wasmtime import component as wasm_component
 
 from edgesim import errors
-from edgesim.errors import BundleError, BundleTooLargeError, StartError, StorageError, TrustError
+from edgesim.errors import BundleError, StartError, TrustError
 from edgesim.wasm.abi import Linked, abis
-from edgesim.wasm.artifacts import Artifact, ArtifactCache
+from edgesim.wasm.artifacts import ArtifactCache
+from edgesim.wasm.compiler import Compiled, Compiler
 from edgesim.wasm.engine import Ticker, make_engine
 from edgesim.wasm.execution import Execution
-from edgesim.wasm.guest import NO_GRANTS
+from edgesim.wasm.flat.plan import Plan
+from edgesim.wasm.guest import NO_GRANTS, GuestRequest
+from edgesim.wasm.keeping import KeptInstance
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edgesim.model.ids import PhaseName
     from edgesim.model.worker import Abi, Component, Limits
-    from edgesim.wasm.guest import Grants, GuestRequest, GuestResponse
+    from edgesim.wasm.compile import Answer, Floor
+    from edgesim.wasm.engine import Tier
+    from edgesim.wasm.guest import Grants, GuestResponse
 
-MAX_BUNDLE_BYTES: Final = 64 << 20
-COMPILE_TIMEOUT_S: Final = 180.0
-"""A JavaScript worker of 13 MB takes 17 s of CPU; three times that on a machine that is busy."""
+WARM_UP_WALL_S: Final = 2.0
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,69 +52,122 @@ class Inspection:
     size_bytes: int
     artifact_bytes: int
     compile_s: float
+    facts: Answer
+    """What the compiler has found and done."""
 
 
 class _Module:
     """A linked worker that any number of `LoadedWorker`s share."""
 
-    __slots__ = ("abi", "linked", "users")
+    __slots__ = ("abi", "artifact_bytes", "linked", "tier", "users", "warm")
 
-    def __init__(self, abi: Abi, linked: Linked) -> None:
-        self.abi: Abi = abi
+    def __init__(self, compiled: Compiled, linked: Linked) -> None:
+        self.abi: Abi = compiled.facts.abi
+        self.tier: Tier = compiled.facts.tier
+        self.artifact_bytes = compiled.artifact.size_bytes
         self.linked = linked
         self.users = 0
+        self.warm = False
+        """Whether its warm-up run is over."""
 
 
 class LoadedWorker:
     """One PoP's hold on a worker in memory. Give it back with `Runtime.release`."""
 
-    __slots__ = ("_module", "_runtime", "abi", "digest", "phases", "released", "size_bytes")
+    __slots__ = ("_module", "_runtime", "abi", "digest", "phases", "released")
 
     def __init__(
-        self,
-        runtime: Runtime,
-        module: _Module,
-        digest: str,
-        size_bytes: int,
-        phases: tuple[tuple[PhaseName, float], ...],
+        self, runtime: Runtime, module: _Module, digest: str, phases: tuple[tuple[PhaseName, float], ...]
     ) -> None:
         self._runtime = runtime
         self._module = module
         self.digest = digest
         self.abi = module.abi
-        self.size_bytes = size_bytes
-        """Size of the artefact, which is what the module costs in memory at most."""
         self.phases = phases
         """What this load really waited for: `compile` and/or `load`, or `shared` alone."""
         self.released = False
 
-    async def run(self, request: GuestRequest, limits: Limits, grants: Grants = NO_GRANTS) -> GuestResponse:
-        """Serve one request in a fresh instance.
+    @property
+    def size_bytes(self) -> int:
+        """Size of the artefact, which is what the module costs in memory at most."""
+        return self._module.artifact_bytes
+
+    @property
+    def tier(self) -> Tier:
+        """Whose code new instances run."""
+        return self._module.tier
+
+    @property
+    def linked(self) -> Linked:
+        """What new instances are made of, for callers that drive a guest themselves."""
+        return self._module.linked
+
+    async def run(
+        self, request: GuestRequest, limits: Limits, grants: Grants = NO_GRANTS, *, kept: KeptInstance | None = None
+    ) -> GuestResponse:
+        """Serve one request in a fresh instance, or in `kept`.
 
         Returns when the guest has ended (`body` is bytes), or when its head is out and it waits (`body` is a stream, and
         `ended` is set). Cancelling it returns only after the guest has stopped.
+
+        Args:
+            request: what to serve.
+            limits: what it may use.
+            grants: what the PoP gives to this worker.
+            kept: where an instance lives on. If it holds one, that serves; when the guest ends well and its ABI can serve
+                again, it holds the instance afterwards, else it is empty.
 
         Raises:
             GuestTrapError, GuestWallError, GuestCpuError, GuestMemoryError, GuestOutputError: what ended the guest. After
                 the head was sent, the body's `next()` raises them instead.
             EdgesimError: whatever the request's body raised.
         """
-        call = self._module.linked.start(request, limits, grants)
-        return await Execution(call, limits, self._runtime.ticker, self._runtime.pool).run()
+        if kept is None:
+            call = self._module.linked.start(request, limits, grants)
+        else:
+            linked, instance = kept.take(self._module.linked)
+            call = linked.start(request, limits, grants, instance)
+        return await Execution(call, limits, self._runtime.ticker, self._runtime.pool, kept).run()
+
+    async def prepare(self, limits: Limits, grants: Grants = NO_GRANTS) -> KeptInstance:
+        """An instance that has not served yet. Raises GuestError when it cannot be made."""
+        kept = KeptInstance()
+        linked, _ = kept.take(self._module.linked)
+        call = linked.start(_warm_up_request(limits), limits, grants)
+        await Execution(call, limits, self._runtime.ticker, self._runtime.pool, kept).prepare()
+        return kept
+
+    async def warm_up(self, limits: Limits, grants: Grants = NO_GRANTS) -> None:
+        """Run the guest once for `GET /`, without a way out, so that no request pays for pages that are touched first.
+
+        What it answers, and whether it fails, does not matter. Once per module in a process.
+        """
+        module = self._module
+        if not module.warm:
+            module.warm = True
+            await self._runtime.warm_up(module.linked, limits, grants)
 
 
 class Runtime:
     """See the module. `artifacts` is a directory that the processes of an installation share."""
 
-    def __init__(self, artifacts: Path, *, threads: int = 2) -> None:
+    def __init__(self, artifacts: Path, *, threads: int = 2, floor: Floor = "auto") -> None:
+        """Make the runtime.
+
+        Args:
+            artifacts: where compiled workers are kept.
+            threads: how many guests may use CPU at the same time, beside the event loop's own.
+            floor: how components run: `component` is always the component C API, for comparisons.
+        """
         self.engine = make_engine(pooled=True)
+        self._winch: Any = None
         self.ticker = Ticker(self.engine)
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="wasm-guest")
         """Where guests go on that need more CPU than the event loop gives them."""
-        self._artifacts = ArtifactCache(artifacts)
+        self._compiler = Compiler(ArtifactCache(artifacts), floor)
         self._modules: dict[str, _Module] = {}
-        self._loading: dict[str, asyncio.Task[tuple[_Module, int, tuple[tuple[PhaseName, float], ...]]]] = {}
-        self._sizes: dict[str, int] = {}
+        self._loading: dict[str, asyncio.Task[tuple[_Module, tuple[tuple[PhaseName, float], ...]]]] = {}
+        self._improving: dict[str, asyncio.Task[None]] = {}
 
     async def inspect(self, data_path: Path) -> Inspection:
         """Validate a worker's file in a subprocess, and leave its artefact in the cache.
@@ -122,13 +179,15 @@ class Runtime:
             StorageError: the artefact cannot be written.
         """
         begin = perf_counter()
-        artifact, answer = await self._compile(data_path)
+        compiled = await self._compiler.first(data_path)
+        self._improve(data_path, compiled)
         return Inspection(
-            abi=artifact.abi,
-            digest=answer["digest"],
-            size_bytes=answer["size_bytes"],
-            artifact_bytes=artifact.size_bytes,
+            abi=compiled.facts.abi,
+            digest=compiled.facts.digest,
+            size_bytes=compiled.facts.size_bytes,
+            artifact_bytes=compiled.artifact.size_bytes,
             compile_s=perf_counter() - begin,
+            facts=compiled.facts,
         )
 
     async def load(self, bundle: Path, component: Component) -> LoadedWorker:
@@ -152,14 +211,14 @@ class Runtime:
                 self._loading[digest] = task
             try:
                 # The work is shared: one PoP that gives up must not take it from the others.
-                loaded, self._sizes[digest], phases = await asyncio.shield(task)
+                loaded, phases = await asyncio.shield(task)
             except BundleError as exc:
                 raise StartError(exc.message, where=str(bundle), help=exc.help) from exc
             if not first:
                 phases = (("shared", perf_counter() - begin),)
             module = self._modules.setdefault(digest, loaded)
         module.users += 1
-        return LoadedWorker(self, module, digest, self._sizes[digest], phases)
+        return LoadedWorker(self, module, digest, phases)
 
     def release(self, worker: LoadedWorker) -> None:
         """Give a worker back. Its module is freed with the last one, when no guest of it runs any more. Idempotent."""
@@ -170,11 +229,29 @@ class Runtime:
         module.users -= 1
         if module.users == 0 and self._modules.get(worker.digest) is module:
             del self._modules[worker.digest]
-            self._sizes.pop(worker.digest, None)
+
+    async def warm_up(self, linked: Linked, limits: Limits, grants: Grants) -> None:
+        """Run a guest once for nothing; see `LoadedWorker.warm_up`."""
+        limits = replace(limits, wall_s=min(limits.wall_s, WARM_UP_WALL_S))
+        call = linked.start(_warm_up_request(limits), limits, replace(grants, outbound=None))
+        with suppress(errors.EdgesimError):
+            response = await Execution(call, limits, self.ticker, self.pool).run()
+            if not isinstance(response.body, bytes):
+                response.body.close()
+            if response.ended is not None and not response.ended.done:
+                ended = asyncio.Event()
+                response.ended.parked.append(ended.set)
+                await ended.wait()
+
+    async def improved(self, digest: str) -> None:
+        """Wait until no better code for a worker is being made in this process."""
+        task = self._improving.get(digest)
+        if task is not None:
+            await asyncio.shield(task)
 
     async def close(self) -> None:
-        """Stop the threads. Cancels loads; guests must have ended."""
-        for task in list(self._loading.values()):
+        """Stop the threads. Cancels loads and compilations; guests must have ended."""
+        for task in [*self._loading.values(), *self._improving.values()]:
             task.cancel()
             with suppress(asyncio.CancelledError, errors.EdgesimError):
                 await task
@@ -182,82 +259,81 @@ class Runtime:
         self.ticker.close()
         self.pool.shutdown(wait=True)
 
-    async def _load(
-        self, bundle: Path, component: Component
-    ) -> tuple[_Module, int, tuple[tuple[PhaseName, float], ...]]:
+    async def _load(self, bundle: Path, component: Component) -> tuple[_Module, tuple[tuple[PhaseName, float], ...]]:
         phases: list[tuple[PhaseName, float]] = []
         begin = perf_counter()
-        artifact = await asyncio.to_thread(self._artifacts.find, component.digest)
-        if artifact is None or artifact.abi != component.abi:
-            artifact, answer = await self._compile(bundle)
-            if answer["digest"] != component.digest:
+        compiled = await asyncio.to_thread(self._compiler.find, component.digest)
+        if compiled is None or compiled.facts.abi != component.abi:
+            compiled = await self._compiler.first(bundle)
+            if compiled.facts.digest != component.digest:
                 raise TrustError("the worker's file is not the one that was released", where=str(bundle))
-            if artifact.abi != component.abi:
-                raise StartError(f"the release says {component.abi}, but the file is {artifact.abi}", where=str(bundle))
+            if compiled.facts.abi != component.abi:
+                raise StartError(
+                    f"the release says {component.abi}, but the file is {compiled.facts.abi}", where=str(bundle)
+                )
             phases.append(("compile", perf_counter() - begin))
             begin = perf_counter()
-        linked = await asyncio.to_thread(self._link, artifact)
+        linked = await asyncio.to_thread(self._link, compiled)
         phases.append(("load", perf_counter() - begin))
-        return _Module(artifact.abi, linked), artifact.size_bytes, tuple(phases)
+        self._improve(bundle, compiled)
+        return _Module(compiled, linked), tuple(phases)
 
-    def _link(self, artifact: Artifact) -> Linked:
+    def _engine(self, tier: Tier) -> Any:
+        """The engine that runs the code of a tier. Winch's is made when it is needed."""
+        if tier == "cranelift":
+            return self.engine
+        if self._winch is None:
+            self._winch = make_engine("winch", pooled=True)
+            self.ticker.add(self._winch)
+        return self._winch
+
+    def _link(self, compiled: Compiled) -> Linked:
         """Map the artefact and connect the host functions, on a thread."""
-        abi = abis()[artifact.abi]
-        kind = wasmtime.Module if abi.binary == "module" else wasm_component.Component
+        facts = compiled.facts
+        abi, engine, path = abis()[facts.abi], self._engine(facts.tier), str(compiled.artifact.path)
         try:
-            return abi.link(self.engine, kind.deserialize_file(self.engine, str(artifact.path)))
+            if facts.form == "component":
+                return abi.link(engine, wasm_component.Component.deserialize_file(engine, path))
+            module = wasmtime.Module.deserialize_file(engine, path)
+            return abi.link_flat(engine, module, Plan.from_json(facts.plan)) if facts.plan else abi.link(engine, module)
         except wasmtime.WasmtimeError as exc:
             raise StartError(f"the compiled worker cannot be loaded: {str(exc).splitlines()[0]}") from exc
 
-    async def _compile(self, source: Path) -> tuple[Artifact, dict[str, Any]]:
-        """Compile in a subprocess and adopt the result."""
+    # -- better code --------------------------------------------------------------------------------------------------
+
+    def _improve(self, bundle: Path, compiled: Compiled) -> None:
+        """Have Cranelift compile what Winch has, in the background."""
+        digest = compiled.facts.digest
+        if compiled.facts.tier == "cranelift" or digest in self._improving:
+            return
+        task = asyncio.create_task(self._swap(bundle, compiled), name=f"wasm-improve-{digest[:12]}")
+        task.add_done_callback(lambda _: self._improving.pop(digest, None))
+        self._improving[digest] = task
+
+    async def _swap(self, bundle: Path, compiled: Compiled) -> None:
+        """Put Cranelift's code in the place of Winch's for the instances that are made from now on."""
+        digest = compiled.facts.digest
         try:
-            size_bytes = source.stat().st_size  # noqa: ASYNC240 - one system call
-        except OSError as exc:
-            raise BundleError(f"the worker's file cannot be read: {exc.strerror}", where=str(source)) from exc
-        if size_bytes > MAX_BUNDLE_BYTES:
-            raise BundleTooLargeError(
-                f"the file has {size_bytes / (1 << 20):.1f} MiB, the limit is {MAX_BUNDLE_BYTES >> 20} MiB",
-                where=str(source),
-                help="strip it (wasm-tools strip), or build it for size",
-            )
-        scratch = self._artifacts.scratch()
-        try:
-            answer = await _run_compiler(source, scratch)
-            artifact = await asyncio.to_thread(self._artifacts.adopt, scratch, answer["digest"], answer["abi"])
-        finally:
-            scratch.unlink(missing_ok=True)
-        return artifact, answer
+            better = await self._compiler.better(bundle, compiled.facts)
+            if digest not in self._modules:
+                return
+            linked = await asyncio.to_thread(self._link, better)
+        except errors.EdgesimError as exc:
+            _log.warning("%s keeps the code of its first compilation: %s", digest[:12], exc)
+            return
+        module = self._modules.get(digest)
+        if module is not None:
+            module.linked, module.tier, module.artifact_bytes = linked, "cranelift", better.artifact.size_bytes
 
 
-async def _run_compiler(source: Path, target: Path) -> dict[str, Any]:
-    """The compiler's answer. Raises the error that it names. Kills it when cancelled."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "edgesim.wasm.compile", str(source), str(target),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(COMPILE_TIMEOUT_S):
-            answer_bytes, log = await process.communicate()
-    except TimeoutError:
-        raise BundleError(
-            f"the worker did not compile within {COMPILE_TIMEOUT_S:g} s", where=str(source), help="build it for size"
-        ) from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    try:
-        answer: dict[str, Any] = json.loads(answer_bytes)
-    except ValueError:
-        tail = log.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
-        raise BundleError(
-            f"the compiler ended with code {process.returncode}: {tail[0][:300]}", where=str(source)
-        ) from None
-    if "error" in answer:
-        kind = {
-            "AbiMismatchError": errors.AbiMismatchError,
-            "StorageError": StorageError,
-        }.get(answer["error"], BundleError)
-        raise kind(answer["message"], where=str(source), help=answer["help"])
-    return answer
+def _warm_up_request(limits: Limits) -> GuestRequest:
+    return GuestRequest(
+        method="GET",
+        target="/",
+        headers=(("host", "warm-up.invalid"),),
+        body=None,
+        authority="warm-up.invalid",
+        scheme="http",
+        client_address="127.0.0.1",
+        deadline_s=asyncio.get_running_loop().time() + limits.wall_s,
+    )

@@ -23,17 +23,17 @@ def store(cache: ArtifactCache, content: bytes = b"native code" * 100, digest: s
     """Put an artefact into the cache as the runtime does."""
     scratch = cache.scratch()
     scratch.write_bytes(content)
-    return cache.adopt(scratch, digest, "wagi")
+    return cache.adopt(scratch, digest, "auto-cranelift", "wagi")
 
 
 def test_what_was_adopted_is_found(cache):
     """Content, ABI and size come back; the scratch file is gone."""
     artifact = store(cache)
 
-    assert cache.find(DIGEST) == artifact
+    assert cache.find(DIGEST, "auto-cranelift") == artifact
     assert artifact.path.read_bytes() == b"native code" * 100
     assert artifact.size_bytes == 1100
-    assert cache.find("b" * 64) is None
+    assert cache.find("b" * 64, "auto-cranelift") is None
     assert not list(artifact.path.parent.glob("tmp-*"))
 
 
@@ -50,7 +50,7 @@ def test_two_processes_share_one_key(cache, tmp_path):
     """A second cache on the directory trusts what the first wrote."""
     store(cache)
 
-    assert ArtifactCache(tmp_path / "aot").find(DIGEST) is not None
+    assert ArtifactCache(tmp_path / "aot").find(DIGEST, "auto-cranelift") is not None
 
 
 @pytest.mark.parametrize("at", [0, 550, 1099])
@@ -61,7 +61,7 @@ def test_a_flipped_bit_is_not_loaded(cache, at):
     data[at] ^= 1
     path.write_bytes(data)
 
-    assert cache.find(DIGEST) is None
+    assert cache.find(DIGEST, "auto-cranelift") is None
 
 
 @pytest.mark.parametrize("size", [0, 1, 1099])
@@ -70,7 +70,7 @@ def test_a_truncated_artefact_is_not_loaded(cache, size):
     path = store(cache).path
     os.truncate(path, size)
 
-    assert cache.find(DIGEST) is None
+    assert cache.find(DIGEST, "auto-cranelift") is None
 
 
 def test_a_forged_artefact_is_not_loaded(cache, tmp_path):
@@ -82,8 +82,8 @@ def test_a_forged_artefact_is_not_loaded(cache, tmp_path):
         target.write_bytes(file.read_bytes())
         target.chmod(0o600)
 
-    assert other.find(DIGEST) is not None
-    assert cache.find(DIGEST) is None
+    assert other.find(DIGEST, "auto-cranelift") is not None
+    assert cache.find(DIGEST, "auto-cranelift") is None
 
 
 def test_an_artefact_under_another_name_is_not_loaded(cache):
@@ -96,20 +96,20 @@ def test_an_artefact_under_another_name_is_not_loaded(cache):
     sidecar = path.with_suffix(".json")
     record = json.loads(sidecar.read_text())
 
-    assert cache.find("c" * 64) is None
-    sidecar.write_text(json.dumps(record | {"abi": "wasi-http"}))
-    assert cache.find(DIGEST) is None
+    assert cache.find("c" * 64, "auto-cranelift") is None
+    sidecar.write_text(json.dumps(record | {"facts": "wasi-http"}))
+    assert cache.find(DIGEST, "auto-cranelift") is None
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"abi": "wagi", "mac": 3}', '{"abi": "wagi", "mac": "\\u00e9"}']
+    "text", ["", "{", "[]", "{}", '{"facts": "wagi", "mac": 3}', '{"facts": "wagi", "mac": "\\u00e9"}']
 )
 def test_a_broken_sidecar_is_not_loaded(cache, text):
     """Whatever stands there, it is an artefact less."""
     path = store(cache).path
     path.with_suffix(".json").write_text(text)
 
-    assert cache.find(DIGEST) is None
+    assert cache.find(DIGEST, "auto-cranelift") is None
 
 
 def test_an_artefact_that_others_may_write_is_not_loaded(cache):
@@ -117,7 +117,7 @@ def test_an_artefact_that_others_may_write_is_not_loaded(cache):
     path = store(cache).path
     path.chmod(0o620)
 
-    assert cache.find(DIGEST) is None
+    assert cache.find(DIGEST, "auto-cranelift") is None
 
 
 def test_a_link_is_not_followed(cache, tmp_path):
@@ -126,7 +126,7 @@ def test_a_link_is_not_followed(cache, tmp_path):
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
 
-    assert cache.find(DIGEST) is None
+    assert cache.find(DIGEST, "auto-cranelift") is None
 
 
 def test_a_directory_that_others_may_enter_is_refused(tmp_path):
@@ -155,9 +155,9 @@ def test_a_full_disk_is_a_storage_error(cache):
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
     try:
         with pytest.raises(StorageError, match="cannot be stored"):
-            cache.adopt(scratch, DIGEST, "wagi")
+            cache.adopt(scratch, DIGEST, "auto-cranelift", "wagi")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
 
-    assert cache.find(DIGEST) is None
+    assert cache.find(DIGEST, "auto-cranelift") is None

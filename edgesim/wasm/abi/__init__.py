@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from edgesim.model.worker import Abi, Limits
     from edgesim.wasm.execution import Call
+    from edgesim.wasm.flat.plan import Plan
     from edgesim.wasm.guest import Grants, GuestRequest
 
 
 class Linked(Protocol):
     """A worker in memory, ready to serve."""
 
-    def start(self, request: GuestRequest, limits: Limits, grants: Grants) -> Call:
-        """A new store for one request. Nothing of the guest runs yet."""
+    def start(self, request: GuestRequest, limits: Limits, grants: Grants, instance: Any = None) -> Call:
+        """A run of one request in a new store, or in an `instance` that a former run has left. Nothing runs yet."""
         ...
 
 
@@ -42,6 +43,10 @@ class GuestAbi(Protocol):
 
     def link(self, engine: Any, compiled: Any) -> Linked:
         """Connect the host functions. Milliseconds; runs on a thread."""
+        ...
+
+    def link_flat(self, engine: Any, module: Any, plan: Plan) -> Linked:
+        """The same for a component as one core module. Only ABIs of components are asked."""
         ...
 
 

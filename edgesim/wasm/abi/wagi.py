@@ -192,6 +192,9 @@ class WagiCall:
                 help="write a head (`Content-Type: text/plain`), an empty line and the body to stdout",
             )
 
+    def leave(self) -> None:
+        """A command runs once."""
+
     def close(self) -> None:
         """Free the store."""
         self.guest.close()
@@ -207,8 +210,9 @@ class LinkedCommand:
         raw.check(raw.linker_instantiate_pre(raw.address(linker[0].ptr()), raw.address(module.ptr()), addressof(pre)))
         self.pre = pre.value
 
-    def start(self, request: GuestRequest, limits: Limits, grants: Grants) -> WagiCall:
-        """A new store for one request."""
+    def start(self, request: GuestRequest, limits: Limits, grants: Grants, instance: None = None) -> WagiCall:
+        """A new store for one request: a command cannot serve again."""
+        assert instance is None
         return WagiCall(self, request, limits, grants)
 
     def __del__(self) -> None:

@@ -25,38 +25,68 @@ _TRAPS_WHEN_CALLED: Final = ("wasi:filesystem/", "wasi:sockets/")
 _RESOURCE: Final = 21
 
 
+class HttpInstance:
+    """A guest and its component instance."""
+
+    __slots__ = ("function", "guest", "raw")
+
+    def __init__(self, guest: ComponentGuest) -> None:
+        self.guest = guest
+        self.raw = raw.ComponentInstance()
+        self.function = raw.ComponentFunc()
+
+    def close(self) -> None:
+        """Free the store."""
+        self.guest.close()
+
+
 class HttpCall:
     """One call of `handle`."""
 
-    __slots__ = ("_args", "_handles", "_instance", "_linked", "_outparam", "function", "guest")
+    __slots__ = ("_args", "_handles", "_instance", "_linked", "_made", "_outparam", "guest")
 
-    def __init__(self, linked: LinkedComponent, request: GuestRequest, limits: Limits, grants: Grants) -> None:
+    def __init__(
+        self,
+        linked: LinkedComponent,
+        request: GuestRequest,
+        limits: Limits,
+        grants: Grants,
+        instance: HttpInstance | None,
+    ) -> None:
         self._linked = linked
-        self._instance = raw.ComponentInstance()
-        self.function = raw.ComponentFunc()
         self._outparam = ResponseOutparam()
         self._handles: list[int] = []
         self._args: Any = None
-        self.guest = guest = ComponentGuest(linked.engine, request, limits, grants)
-        guest.environment = linked.environment(grants)
+        self._made = instance is not None
+        if instance is None:
+            instance = HttpInstance(ComponentGuest(linked.engine, request, limits, grants))
+        else:
+            instance.guest.begin(request, limits, grants)
+        self._instance: HttpInstance | None = instance
+        self.guest = instance.guest
+        self.guest.environment = linked.environment(grants)
 
-    def instantiate(self) -> int:
+    def instantiate(self) -> int | None:
         """The future that makes the instance."""
-        guest = self.guest
+        guest, instance = self.guest, self._instance
+        assert instance is not None
+        if self._made:
+            return None
         future: int = raw.component_instantiate(
             self._linked.linker,
             guest.context,
             self._linked.component,
-            addressof(self._instance),
+            addressof(instance.raw),
             addressof(guest.error_out),
         )
         return future
 
     def call(self) -> int:
         """The future that runs `handle`."""
-        guest, linked = self.guest, self._linked
+        guest, linked, instance = self.guest, self._linked, self._instance
+        assert instance is not None
         found = raw.component_get_func(
-            addressof(self._instance), guest.context, linked.export_index, addressof(self.function)
+            addressof(instance.raw), guest.context, linked.export_index, addressof(instance.function)
         )
         assert found, "checked by WasiHttpAbi.detect"
         for resource, type_id in (
@@ -68,7 +98,7 @@ class HttpCall:
             b"".join([VAL.pack(_RESOURCE, handle, 0, 0) for handle in self._handles]), 2 * raw.VAL_BYTES
         )
         future: int = raw.component_call(
-            addressof(self.function), guest.context, addressof(self._args), 2, None, 0, addressof(guest.error_out)
+            addressof(instance.function), guest.context, addressof(self._args), 2, None, 0, addressof(guest.error_out)
         )
         return future
 
@@ -87,12 +117,20 @@ class HttpCall:
                 f"the worker ended in the middle of its response body{tail}", help="call outgoing-body.finish"
             )
 
+    def leave(self) -> HttpInstance | None:
+        """The instance, which can serve again."""
+        instance, self._instance = self._instance, None
+        return instance
+
     def close(self) -> None:
-        """Free the handles and the store."""
+        """Free the handles, and the instance unless it lives on."""
         handles, self._handles = self._handles, []
         for handle in handles:
             raw.resource_any_delete(handle)
-        self.guest.close()
+        if self._instance is None:
+            self.guest.end()
+        else:
+            self._instance.close()
 
 
 class LinkedComponent:
@@ -119,9 +157,11 @@ class LinkedComponent:
             prepared = self._environments[grants] = Prepared(grants.environment)
         return prepared
 
-    def start(self, request: GuestRequest, limits: Limits, grants: Grants) -> HttpCall:
-        """A new store for one request."""
-        return HttpCall(self, request, limits, grants)
+    def start(
+        self, request: GuestRequest, limits: Limits, grants: Grants, instance: HttpInstance | None = None
+    ) -> HttpCall:
+        """A new store for one request, or another request for an instance."""
+        return HttpCall(self, request, limits, grants, instance)
 
 
 class WasiHttpAbi:
