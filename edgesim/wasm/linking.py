@@ -1,5 +1,7 @@
 """Links a component to a table of host functions: one C callback per imported function.
 
+A host object with a method `drop()` is told when the guest drops its handle; what it raises ends the guest.
+
 One table serves every 0.2.x, since names are looked up without their version; a component may import several versions of
 one interface at once. Values are converted by `component.py`.
 """
@@ -97,7 +99,12 @@ def _drop(_env: int, context: int, rep: int) -> int:
     """The guest has dropped a handle."""
     guest = LIVE.get(context)
     if isinstance(guest, ComponentGuest):
-        guest.resources.pop(rep, None)
+        drop = getattr(guest.resources.pop(rep, None), "drop", None)
+        if drop is not None:
+            try:
+                drop()
+            except BaseException as exc:  # noqa: BLE001 - as in `_callback`
+                return _fail(guest, exc, "resource.drop")
     return 0
 
 

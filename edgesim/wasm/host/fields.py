@@ -20,6 +20,7 @@ _TYPES: Final = "wasi:http/types"
 MAX_FIELDS: Final = 100
 MAX_FIELD_BYTES: Final = 16 * 1024
 """All names and values of one `fields` together, as for WAGI."""
+_LENGTH_DIGITS: Final = 15
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -83,6 +84,13 @@ def check_name(name: str) -> None:
         raise Err(Var("invalid-syntax"))
     if name.lower() in FORBIDDEN:
         raise Err(Var("forbidden"))
+
+
+def content_length(fields: Fields) -> int | None:
+    """What content-length says; None when it is not there, or malformed (RFC 9110 §8.6)."""
+    declared = set(fields.get("content-length"))
+    value = declared.pop() if len(declared) == 1 else b""
+    return int(value) if value.isdigit() and len(value) <= _LENGTH_DIGITS else None
 
 
 def _bytes(value: str) -> bytes:

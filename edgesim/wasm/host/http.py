@@ -1,24 +1,23 @@
-"""wasi:http/types for incoming requests and their responses (`fields` are in `fields.py`).
+"""wasi:http/types for incoming requests and their responses (`fields` are in `fields.py`, bodies in `bodies.py`).
 
-A response's body is buffered, up to the window, until its head is sent; from then on it streams to the client. Trailers are
-accepted and dropped. Outgoing requests are in `outgoing.py`.
+A response's body is buffered, up to the window, until its head is sent; from then on it streams to the client. Outgoing
+requests are in `outgoing.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from edgesim.errors import GuestOutputError
-from edgesim.wasm.guest import WINDOW_BYTES
-from edgesim.wasm.host.fields import Fields, from_headers
-from edgesim.wasm.host.io import InputStream, OutputStream, Pollable
+from edgesim.wasm.host.bodies import IncomingBody, OutgoingBody
+from edgesim.wasm.host.fields import Fields, content_length, from_headers
 from edgesim.wasm.linking import HostTable
-from edgesim.wasm.values import Err, Ok, Var
+from edgesim.wasm.values import Err, Var
 
 if TYPE_CHECKING:
     from edgesim.wasm.component import ComponentGuest
-    from edgesim.wasm.guest import GuestRequest, Output
+    from edgesim.wasm.guest import GuestRequest
+    from edgesim.wasm.host.io import IoError
 
 TABLE: Final = HostTable()
 _TYPES: Final = "wasi:http/types"
@@ -36,67 +35,6 @@ class IncomingRequest:
         self.consumed = False
 
 
-class IncomingBody:
-    """A body that can be read once."""
-
-    __slots__ = ("taken",)
-
-    def __init__(self) -> None:
-        self.taken = False
-
-
-class FutureTrailers:
-    """The trailers of a request: there are none."""
-
-    __slots__ = ("taken",)
-
-    def __init__(self) -> None:
-        self.taken = False
-
-
-class OutgoingBody:
-    """The sink of a response's body: keeps bytes until the head is sent, then passes them on."""
-
-    __slots__ = ("_kept", "_kept_bytes", "expected_bytes", "finished", "output", "taken", "written_bytes")
-
-    def __init__(self) -> None:
-        self.output: Output | None = None
-        self.taken = False
-        self.finished = False
-        self.expected_bytes: int | None = None
-        self.written_bytes = 0
-        self._kept: list[bytes] = []
-        self._kept_bytes = 0
-
-    @property
-    def room(self) -> int:
-        """Bytes that may be written now."""
-        return self.output.room if self.output is not None else max(0, WINDOW_BYTES - self._kept_bytes)
-
-    def write(self, data: bytes) -> None:
-        """Take bytes. Raises GuestOutputError beyond the body limit."""
-        self.written_bytes += len(data)
-        if self.output is not None:
-            self.output.write(data)
-        else:
-            self._kept.append(data)
-            self._kept_bytes += len(data)
-
-    async def wait_room(self) -> None:
-        """Wait, on the loop, for room; for ever when the guest fills the window without ever sending its head."""
-        if self.output is not None:
-            await self.output.wait_room()
-        elif not self.room:
-            await asyncio.get_running_loop().create_future()
-
-    def connect(self, output: Output) -> None:
-        """The head is out: what was kept follows it."""
-        self.output = output
-        kept, self._kept = self._kept, []
-        for data in kept:
-            output.write(data)
-
-
 class OutgoingResponse:
     """The guest's response before it is sent."""
 
@@ -106,7 +44,7 @@ class OutgoingResponse:
         fields.mutable = False
         self.fields = fields
         self.status = 200
-        self.body = OutgoingBody()
+        self.body = OutgoingBody("response", content_length(fields))
         self.body_taken = False
 
 
@@ -157,42 +95,12 @@ def request_headers(_guest: ComponentGuest, incoming: IncomingRequest) -> Fields
 
 
 @TABLE.add(_TYPES, "[method]incoming-request.consume")
-def consume(_guest: ComponentGuest, incoming: IncomingRequest) -> IncomingBody:
+def consume(guest: ComponentGuest, incoming: IncomingRequest) -> IncomingBody:
     """The body, once."""
     if incoming.consumed:
         raise Err
     incoming.consumed = True
-    return IncomingBody()
-
-
-@TABLE.add(_TYPES, "[method]incoming-body.stream")
-def body_stream(guest: ComponentGuest, body: IncomingBody) -> InputStream:
-    """The body's bytes, once."""
-    if body.taken:
-        raise Err
-    body.taken = True
-    return InputStream(guest.input)
-
-
-@TABLE.add(_TYPES, "[static]incoming-body.finish")
-def finish_incoming(_guest: ComponentGuest, _body: IncomingBody) -> FutureTrailers:
-    """Done with the body; its trailers."""
-    return FutureTrailers()
-
-
-@TABLE.add(_TYPES, "[method]future-trailers.subscribe")
-def trailers_ready(_guest: ComponentGuest, _trailers: FutureTrailers) -> Pollable:
-    """Ready at once."""
-    return Pollable()
-
-
-@TABLE.add(_TYPES, "[method]future-trailers.get")
-def trailers(_guest: ComponentGuest, future: FutureTrailers) -> Ok | Err:
-    """Some(ok(ok(none))), then Some(err)."""
-    if future.taken:
-        return Err()
-    future.taken = True
-    return Ok(Ok(None))
+    return IncomingBody(guest.input)
 
 
 # -- outgoing -----------------------------------------------------------------------------------------------------------
@@ -233,23 +141,6 @@ def response_body(_guest: ComponentGuest, response: OutgoingResponse) -> Outgoin
     return response.body
 
 
-@TABLE.add(_TYPES, "[method]outgoing-body.write")
-def body_write(_guest: ComponentGuest, body: OutgoingBody) -> OutputStream:
-    """The body's stream, once."""
-    if body.taken:
-        raise Err
-    body.taken = True
-    return OutputStream(body)
-
-
-@TABLE.add(_TYPES, "[static]outgoing-body.finish")
-def finish_outgoing(_guest: ComponentGuest, body: OutgoingBody, _trailers: Fields | None) -> None:
-    """The body is complete. Trailers are dropped."""
-    if body.expected_bytes is not None and body.expected_bytes != body.written_bytes:
-        raise Err(Var("HTTP-response-body-size", body.written_bytes))
-    body.finished = True
-
-
 @TABLE.add(_TYPES, "[static]response-outparam.set")
 def set_response(guest: ComponentGuest, outparam: ResponseOutparam, result: OutgoingResponse | Err) -> None:
     """Send the head, or report an error instead of a response."""
@@ -258,14 +149,24 @@ def set_response(guest: ComponentGuest, outparam: ResponseOutparam, result: Outg
         return
     outparam.response = result
     declared = result.fields.get("content-length")
-    if declared:
-        if not declared[0].isdigit() or len(set(declared)) > 1:
-            raise GuestOutputError(f"the worker's Content-Length is malformed: {declared[0][:40]!r}")
-        result.body.expected_bytes = int(declared[0])
+    if declared and content_length(result.fields) is None:
+        raise GuestOutputError(f"the worker's Content-Length is malformed: {declared[0][:40]!r}")
     guest.output.send_head(result.status, result.fields.headers())
-    result.body.connect(guest.output)
+    if guest.request.method == "HEAD" or result.status in (204, 304):
+        result.body.discard()
+    else:
+        result.body.connect(guest.output)
+
+
+@TABLE.add(_TYPES, "[method]response-outparam.send-informational")
+def send_informational(_guest: ComponentGuest, _outparam: ResponseOutparam, status: int, _fields: Fields) -> None:
+    """Informational responses (1xx) are not passed on: the hop to the front door has no place for them."""
+    if not 100 <= status <= 199 or status == 101:
+        raise Err(Var("HTTP-protocol-error"))
+    raise Err(Var("internal-error", "informational responses are not supported"))
 
 
 @TABLE.add(_TYPES, "http-error-code")
-def http_error_code(_guest: ComponentGuest, _error: Any) -> None:
-    """No stream error here comes from HTTP."""
+def http_error_code(_guest: ComponentGuest, error: IoError) -> Var | None:
+    """The HTTP error behind a stream's error, if there is one."""
+    return error.http_code

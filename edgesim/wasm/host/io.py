@@ -1,12 +1,16 @@
-"""wasi:io (error, poll, streams): byte streams of requests, responses and logs, and what can be waited for."""
+"""wasi:io (error, poll, streams): byte streams of requests, responses, files and logs, and what can be waited for.
+
+A stream that has failed says so once (`last-operation-failed`) and is closed from then on. A resource with a `drop` method
+is told when the guest lets go of it; a body learns so that its stream, its child, is gone.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from edgesim.errors import GuestTrapError
-from edgesim.wasm.guest import CHUNK_BYTES, Suspend
+from edgesim.wasm.guest import CHUNK_BYTES, OutboundError, Suspend
 from edgesim.wasm.host.waits import wait_any
 from edgesim.wasm.linking import HostTable
 from edgesim.wasm.values import Err, Var
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from edgesim.wasm.component import ComponentGuest
-    from edgesim.wasm.guest import Input, Log
+    from edgesim.wasm.guest import Log
 
 TABLE: Final = HostTable()
 _POLL, _STREAMS, _ERROR = "wasi:io/poll", "wasi:io/streams", "wasi:io/error"
@@ -89,25 +93,81 @@ def _wait(pollables: list[Pollable]) -> Awaitable[None]:
 # -- input streams ------------------------------------------------------------------------------------------------------
 
 
-class InputStream:
-    """Bytes that come from an `Input`; an empty, ended stream without one."""
+class IoError:
+    """`wasi:io/error.error`: why a stream failed, with the codes that `http-error-code` and `filesystem-error-code` give."""
 
-    __slots__ = ("source",)
+    __slots__ = ("file_code", "http_code", "text")
 
-    def __init__(self, source: Input | None) -> None:
-        self.source = source
+    def __init__(self, text: str, http_code: Var | None = None, file_code: str | None = None) -> None:
+        self.text = text
+        self.http_code = http_code
+        self.file_code = file_code
+
+
+def failed(error: OutboundError) -> Err:
+    """The err arm for a stream that an HTTP error has ended."""
+    return Err(Var("last-operation-failed", IoError(str(error), http_code=Var(error.code, error.payload))))
+
+
+class Source(Protocol):
+    """Where an input stream comes from (`Input`, a file)."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` has bytes, the end, or an error."""
+        ...
+
+    @property
+    def drained(self) -> bool:
+        """Whether there will never be bytes again."""
+        ...
 
     def take(self, size: int) -> bytes:
-        """What is here now. Raises Err(closed) at the end."""
+        """At most `size` bytes that are already here. Raises OutboundError, or Err(stream-error)."""
+        ...
+
+    async def fill(self) -> None:
+        """Wait, on the loop, until `ready`."""
+        ...
+
+
+class Parent(Protocol):
+    """What a stream is a child of."""
+
+    child: object
+
+
+class InputStream:
+    """Bytes that come from a source; an empty, ended stream without one."""
+
+    __slots__ = ("parent", "source")
+
+    def __init__(self, source: Source | None, parent: Parent | None = None) -> None:
+        self.source = source
+        self.parent = parent
+
+    def take(self, size: int) -> bytes:
+        """What is here now. Raises Err(stream-error) at the end, and when the sender failed."""
         source = self.source
-        data = source.take(min(size, CHUNK_BYTES)) if source is not None else b""
-        if not data and (source is None or source.ended):
+        if source is None:
+            raise Err(Var("closed"))
+        try:
+            data = source.take(min(size, CHUNK_BYTES))
+        except OutboundError as exc:
+            self.source = None
+            raise failed(exc) from exc
+        if not data and source.drained:
             raise Err(Var("closed"))
         return data
 
     def ready(self) -> bool:
         """Whether `take` has bytes or the end."""
         return self.source is None or self.source.ready
+
+    def drop(self) -> None:
+        """The guest has let go of it."""
+        if self.parent is not None:
+            self.parent.child = None
 
 
 @TABLE.add(_STREAMS, "[method]input-stream.read")
@@ -155,8 +215,13 @@ class Sink(Protocol):
         """Bytes that may be written now."""
         ...
 
+    @property
+    def closed(self) -> bool:
+        """Whether nobody reads any more."""
+        ...
+
     def write(self, data: bytes) -> None:
-        """Take bytes, at most `room`."""
+        """Take bytes, at most `room`. Raises OutboundError."""
         ...
 
     async def wait_room(self) -> None:
@@ -170,6 +235,7 @@ class LogSink:
     __slots__ = ("_log",)
 
     room = CHUNK_BYTES
+    closed = False
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -185,16 +251,42 @@ class LogSink:
 class OutputStream:
     """A stream into a sink. `permit` is what the last check-write allowed."""
 
-    __slots__ = ("permit", "sink")
+    __slots__ = ("_broken", "parent", "permit", "sink")
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, parent: Parent | None = None) -> None:
         self.sink = sink
+        self.parent = parent
         self.permit = 0
+        self._broken = False
+
+    def check(self) -> None:
+        """Raises Err(closed) when nothing can be written any more."""
+        if self._broken or self.sink.closed:
+            raise Err(Var("closed"))
+
+    def write(self, data: bytes) -> None:
+        """Pass bytes on. Raises Err(stream-error)."""
+        self.check()
+        try:
+            self.sink.write(data)
+        except OutboundError as exc:
+            self._broken = True
+            raise failed(exc) from exc
+
+    def ready(self) -> bool:
+        """Whether a write would go through, or fail, at once."""
+        return self._broken or self.sink.closed or self.sink.room > 0
+
+    def drop(self) -> None:
+        """The guest has let go of it."""
+        if self.parent is not None:
+            self.parent.child = None
 
 
 @TABLE.add(_STREAMS, "[method]output-stream.check-write")
 def check_write(_guest: ComponentGuest, stream: OutputStream) -> int:
     """How much may be written now: the back-pressure."""
+    stream.check()
     stream.permit = min(stream.sink.room, CHUNK_BYTES)
     return stream.permit
 
@@ -205,7 +297,7 @@ def write(_guest: ComponentGuest, stream: OutputStream, data: bytes) -> None:
     if len(data) > stream.permit:
         raise GuestTrapError(f"the worker wrote {len(data)} bytes where check-write allowed {stream.permit}")
     stream.permit -= len(data)
-    stream.sink.write(data)
+    stream.write(data)
 
 
 @TABLE.add(_STREAMS, "[method]output-stream.write-zeroes")
@@ -221,10 +313,10 @@ def blocking_write_and_flush(_guest: ComponentGuest, stream: OutputStream, data:
         raise GuestTrapError(
             f"the worker wrote {len(data)} bytes with blocking-write-and-flush, the limit is {_FLUSH_BYTES}"
         )
-    if stream.sink.room:
-        stream.sink.write(data)
+    if stream.ready():
+        stream.write(data)
         return None
-    return Suspend(stream.sink.wait_room, lambda _: stream.sink.write(data))
+    return Suspend(stream.sink.wait_room, lambda _: stream.write(data))
 
 
 @TABLE.add(_STREAMS, "[method]output-stream.blocking-write-zeroes-and-flush", waits=True)
@@ -235,48 +327,53 @@ def blocking_write_zeroes(guest: ComponentGuest, stream: OutputStream, size: int
 
 
 @TABLE.add(_STREAMS, "[method]output-stream.flush")
-def flush(_guest: ComponentGuest, _stream: OutputStream) -> None:
+def flush(_guest: ComponentGuest, stream: OutputStream) -> None:
     """Nothing to do: what is written is on its way."""
+    stream.check()
 
 
 @TABLE.add(_STREAMS, "[method]output-stream.blocking-flush", waits=True)
 def blocking_flush(_guest: ComponentGuest, stream: OutputStream) -> Suspend | None:
     """Wait until there is room again."""
-    return None if stream.sink.room else Suspend(stream.sink.wait_room, lambda _: None)
+    if not stream.ready():
+        return Suspend(stream.sink.wait_room, lambda _: stream.check())
+    stream.check()
+    return None
 
 
 @TABLE.add(_STREAMS, "[method]output-stream.subscribe")
 def subscribe_output(_guest: ComponentGuest, stream: OutputStream) -> Pollable:
     """Ready when there is room."""
-    return Pollable(lambda: stream.sink.room > 0, stream.sink.wait_room)
+    return Pollable(stream.ready, stream.sink.wait_room)
 
 
 @TABLE.add(_STREAMS, "[method]output-stream.splice")
 def splice(_guest: ComponentGuest, target: OutputStream, source: InputStream, size: int) -> int:
     """Move what is here now and fits."""
-    data = source.take(min(size, target.sink.room)) if target.sink.room else b""
-    target.sink.write(data)
+    target.check()
+    data = source.take(min(size, target.sink.room))
+    target.write(data)
     return len(data)
 
 
 @TABLE.add(_STREAMS, "[method]output-stream.blocking-splice", waits=True)
-def blocking_splice(_guest: ComponentGuest, target: OutputStream, source: InputStream, size: int) -> int | Suspend:
+def blocking_splice(guest: ComponentGuest, target: OutputStream, source: InputStream, size: int) -> int | Suspend:
     """Move at least one byte: a whole body may pass through without entering the guest."""
 
     def move(_nothing: object = None) -> int:
-        data = source.take(min(size, target.sink.room))
-        target.sink.write(data)
-        return len(data)
+        moved: int = splice(guest, target, source, size)
+        return moved
 
     async def wait() -> None:
-        await target.sink.wait_room()
+        if not target.ready():
+            await target.sink.wait_room()
         if source.source is not None:
             await source.source.fill()
 
-    return move() if source.ready() and target.sink.room else Suspend(wait, move)
+    return move() if not size or (source.ready() and target.ready()) else Suspend(wait, move)
 
 
 @TABLE.add(_ERROR, "[method]error.to-debug-string")
-def to_debug_string(_guest: ComponentGuest, error: Any) -> str:
+def to_debug_string(_guest: ComponentGuest, error: IoError) -> str:
     """The error's text."""
-    return str(error)
+    return error.text

@@ -1,24 +1,44 @@
-"""wasi:http/outgoing-handler: not supported yet. A guest may build a request; sending it is refused by name.
+"""wasi:http/outgoing-handler: requests that the guest sends, their options, and the answers.
 
-Manifests with a non-empty `allowed_outbound_hosts` are refused, so a guest that gets here was never promised anything else.
+The host function checks what can be checked without the network and hands the request to `Grants.outbound`, whose task runs
+on the loop. Its body streams through a window; the answer's is pulled as the guest reads it. Dropping the future, the answer
+or its body ends the exchange, and so does the end of the guest.
 """
 
 from __future__ import annotations
 
+import asyncio
+import re
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.wasm.host.http import OutgoingBody
+from edgesim.wasm.guest import Input, OutboundError, OutboundRequest, RequestPipe, Suspend
+from edgesim.wasm.host.bodies import IncomingBody, OutgoingBody
+from edgesim.wasm.host.fields import content_length, from_headers
+from edgesim.wasm.host.http import METHODS
+from edgesim.wasm.host.io import Pollable
 from edgesim.wasm.linking import HostTable
-from edgesim.wasm.values import Err, Var
+from edgesim.wasm.values import Err, Ok, Var
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edgesim.wasm.component import ComponentGuest
+    from edgesim.wasm.guest import Outbound, OutboundResponse
     from edgesim.wasm.host.fields import Fields
 
 TABLE: Final = HostTable()
 _TYPES: Final = "wasi:http/types"
 _REQUEST: Final = "[method]outgoing-request."
 _OPTIONS: Final = "[method]request-options."
+_FUTURE: Final = "[method]future-incoming-response."
+_RESPONSE: Final = "[method]incoming-response."
+MAX_TARGET_BYTES: Final = 8 * 1024
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]{0,31}")
+_TARGET: Final = re.compile(r"(\*|[/?][!\"$-~]*)?")
+"""Path and query: visible ASCII without `#`."""
+_AUTHORITY: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._\-]+)(:[0-9]{0,5})?")
+"""Host and port; user information is not sent (RFC 9110 §4.2.4)."""
 
 
 class OutgoingRequest:
@@ -33,7 +53,7 @@ class OutgoingRequest:
         self.path: str | None = None
         self.scheme: Var | None = None
         self.authority: str | None = None
-        self.body = OutgoingBody()
+        self.body = OutgoingBody("request", content_length(fields))
         self.body_taken = False
 
 
@@ -44,6 +64,117 @@ class RequestOptions:
 
     def __init__(self) -> None:
         self.timeouts: dict[str, int | None] = {}
+
+    def seconds(self, name: str) -> float | None:
+        """One of them."""
+        value = self.timeouts.get(name)
+        return None if value is None else value / 1e9
+
+
+class FutureResponse:
+    """A request under way. `start` runs on the loop, the rest on the fiber unless it says otherwise."""
+
+    __slots__ = ("_done", "_failure", "_limit", "_loop", "_outbound", "_request", "_response", "_task", "taken")
+
+    def __init__(self, outbound: Outbound, request: OutboundRequest, limit_bytes: int) -> None:
+        self._outbound = outbound
+        self._request = request
+        self._limit = limit_bytes
+        self._done = asyncio.Event()
+        self._failure: Exception | None = None
+        self._response: OutboundResponse | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._task: asyncio.Task[None] | None = None
+        self.taken = False
+
+    async def start(self, guest: ComponentGuest) -> None:
+        """Begin, on the loop."""
+        self._loop = asyncio.get_running_loop()
+        if isinstance(self._request.body, RequestPipe):
+            self._request.body.attach(self._loop)
+        self._task = self._loop.create_task(self._run(guest.request.headers), name="wasm-guest-request")
+        guest.at_end.append(self.close)
+
+    async def _run(self, hops: Any) -> None:
+        try:
+            self._response = await self._outbound.open(self._request, hops)
+        except Exception as exc:  # noqa: BLE001 - raised by `get`, on the fiber
+            self._failure = exc
+            if isinstance(self._request.body, RequestPipe):
+                self._request.body.close()
+        finally:
+            self._done.set()
+
+    @property
+    def done(self) -> bool:
+        """Whether `get` has a result."""
+        return self._done.is_set()
+
+    async def wait(self) -> None:
+        """Wait, on the loop, until it is done."""
+        await self._done.wait()
+
+    def get(self) -> Ok | Err | None:
+        """None, then some(ok(the response or why there is none)), then some(err). Raises what is no HTTP error."""
+        if not self.done:
+            return None
+        if self.taken:
+            return Err()
+        self.taken = True
+        if isinstance(self._failure, OutboundError):
+            return Ok(Err(Var(self._failure.code, self._failure.payload)))
+        if self._failure is not None:
+            raise self._failure
+        assert self._response is not None
+        return Ok(Ok(IncomingResponse(self._response, self._limit, self.abandon)))
+
+    def drop(self) -> None:
+        """The guest does not want the answer."""
+        if not self.taken:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """End the exchange."""
+        self._loop.call_soon_threadsafe(self.close)
+
+    def close(self) -> None:
+        """End the exchange, on the loop. Idempotent."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._response is not None:
+            self._response.body.close()
+        if isinstance(self._request.body, RequestPipe):
+            self._request.body.close()
+
+
+class IncomingResponse:
+    """The answer to a request."""
+
+    __slots__ = ("_abandon", "_body", "_limit", "consumed", "fields", "status")
+
+    def __init__(self, response: OutboundResponse, limit_bytes: int, abandon: Callable[[], None]) -> None:
+        self._abandon = abandon
+        self._body = response.body
+        self._limit = limit_bytes
+        self.status = response.status
+        self.fields = from_headers(response.headers)
+        self.consumed = False
+
+    def consume(self) -> IncomingBody:
+        """The body, once. Raises Err."""
+        if self.consumed:
+            raise Err
+        self.consumed = True
+        source = Input(self._body, self._limit, lambda limit: OutboundError("HTTP-response-body-size", limit))
+        return IncomingBody(source, self._abandon)
+
+    def drop(self) -> None:
+        """The guest has let go of it; without its body, the exchange is over."""
+        if not self.consumed:
+            self._abandon()
+
+
+# -- the request --------------------------------------------------------------------------------------------------------
 
 
 @TABLE.add(_TYPES, "[constructor]outgoing-request")
@@ -67,13 +198,34 @@ def headers(_guest: ComponentGuest, request: OutgoingRequest) -> Fields:
     return request.fields
 
 
-def _property(wit_name: str, attribute: str) -> None:
-    """Register getter and setter of one property."""
+def _good_method(value: Var) -> bool:
+    return value.tag != "other" or bool(_TOKEN.fullmatch(value.value))
+
+
+def _good_target(value: str | None) -> bool:
+    return value is None or bool(_TARGET.fullmatch(value))
+
+
+def _good_scheme(value: Var | None) -> bool:
+    return value is None or value.tag != "other" or bool(_SCHEME.fullmatch(value.value))
+
+
+def _good_authority(value: str | None) -> bool:
+    if not value:  # empty: as if it was not set
+        return True
+    found = _AUTHORITY.fullmatch(value)
+    return found is not None and int((found[2] or ":0")[1:] or 0) <= 65535
+
+
+def _property(wit_name: str, attribute: str, is_good: Callable[[Any], bool]) -> None:
+    """Register getter and setter of one property; the setter refuses what is malformed."""
 
     def getter(_guest: ComponentGuest, request: OutgoingRequest) -> Any:
         return getattr(request, attribute)
 
     def setter(_guest: ComponentGuest, request: OutgoingRequest, value: Any) -> None:
+        if not is_good(value):
+            raise Err
         setattr(request, attribute, value)
 
     TABLE.add(_TYPES, _REQUEST + wit_name)(getter)
@@ -93,13 +245,10 @@ def _timeout(name: str) -> None:
     TABLE.add(_TYPES, _OPTIONS + "set-" + name)(setter)
 
 
-for _wit_name, _attribute in (
-    ("method", "method"),
-    ("path-with-query", "path"),
-    ("scheme", "scheme"),
-    ("authority", "authority"),
-):
-    _property(_wit_name, _attribute)
+_property("method", "method", _good_method)
+_property("path-with-query", "path", _good_target)
+_property("scheme", "scheme", _good_scheme)
+_property("authority", "authority", _good_authority)
 for _name in ("connect-timeout", "first-byte-timeout", "between-bytes-timeout"):
     _timeout(_name)
 
@@ -110,21 +259,93 @@ def request_options(_guest: ComponentGuest) -> RequestOptions:
     return RequestOptions()
 
 
-@TABLE.add("wasi:http/outgoing-handler", "handle")
-def handle(guest: ComponentGuest, _request: OutgoingRequest, _options: RequestOptions | None) -> None:
-    """Refused, and said so in the worker's log."""
-    guest.log.write(b"edgesim: outgoing requests are not supported yet (allowed_outbound_hosts)\n")
-    raise Err(Var("HTTP-request-denied"))
+@TABLE.add("wasi:http/outgoing-handler", "handle", waits=True)
+def handle(guest: ComponentGuest, request: OutgoingRequest, options: RequestOptions | None) -> Suspend:
+    """Send it: a future of the answer. Raises Err(error-code) for what needs no network to be refused."""
+    outbound = guest.grants.outbound
+    if outbound is None:
+        guest.log.write(b"edgesim: an outgoing request was refused: allowed_outbound_hosts is empty\n")
+        raise Err(Var("HTTP-request-denied"))
+    if guest.sent_requests >= guest.limits.subrequests:
+        guest.log.write(b"edgesim: an outgoing request was refused: %d were sent\n" % guest.sent_requests)
+        raise Err(Var("connection-limit-reached"))
+    wanted = _describe(guest, request, options or RequestOptions())
+    guest.sent_requests += 1
+    future = FutureResponse(outbound, wanted, guest.limits.response_bytes)
+    return Suspend(lambda: future.start(guest), lambda _: future)
 
 
-@TABLE.add(
-    _TYPES,
-    "[method]future-incoming-response.subscribe",
-    "[method]future-incoming-response.get",
-    "[method]incoming-response.status",
-    "[method]incoming-response.headers",
-    "[method]incoming-response.consume",
-)
-def never(_guest: ComponentGuest, *_args: Any) -> None:
-    """There is never such a resource, since `handle` refuses."""
-    raise AssertionError("a resource that is never made")
+def _describe(guest: ComponentGuest, request: OutgoingRequest, options: RequestOptions) -> OutboundRequest:
+    """The request as a value. Raises Err(error-code)."""
+    own = request.authority in (None, "")
+    scheme = request.scheme or Var("HTTP" if own else "HTTPS")
+    if scheme.tag == "other":
+        raise Err(Var("HTTP-protocol-error"))
+    method = request.method.tag.upper() if request.method.tag in METHODS else request.method.value
+    if method == "CONNECT":
+        raise Err(Var("HTTP-request-method-invalid"))
+    target = request.path or "/"
+    if len(target) > MAX_TARGET_BYTES:
+        raise Err(Var("HTTP-request-URI-too-long"))
+    if request.fields.get("content-length") and content_length(request.fields) is None:
+        raise Err(Var("HTTP-protocol-error"))
+    return OutboundRequest(
+        method=method,
+        scheme=scheme.tag.lower(),
+        authority=None if own else request.authority,
+        target=f"/{target}" if target.startswith("?") else target,
+        headers=request.fields.headers(),
+        body=_body_of(guest, request),
+        connect_timeout_s=options.seconds("connect-timeout"),
+        first_byte_timeout_s=options.seconds("first-byte-timeout"),
+        between_bytes_timeout_s=options.seconds("between-bytes-timeout"),
+    )
+
+
+def _body_of(guest: ComponentGuest, request: OutgoingRequest) -> bytes | RequestPipe | None:
+    """All of the body when it is complete, else a pipe that follows the guest. Raises Err(error-code)."""
+    content = request.body
+    if not request.body_taken:
+        if content.expected_bytes:
+            raise Err(Var("HTTP-request-body-size", 0))
+        return None
+    if content.dropped:
+        raise Err(Var("HTTP-protocol-error"))
+    if content.finished:
+        return content.take_kept()
+    pipe = RequestPipe(guest.limits.body_bytes)
+    content.connect(pipe)
+    return pipe
+
+
+# -- the answer ---------------------------------------------------------------------------------------------------------
+
+
+@TABLE.add(_TYPES, _FUTURE + "subscribe")
+def subscribe_response(_guest: ComponentGuest, future: FutureResponse) -> Pollable:
+    """Ready when there is an answer or an error."""
+    return Pollable(lambda: future.done, future.wait)
+
+
+@TABLE.add(_TYPES, _FUTURE + "get")
+def get_response(_guest: ComponentGuest, future: FutureResponse) -> Ok | Err | None:
+    """The answer, once."""
+    return future.get()
+
+
+@TABLE.add(_TYPES, _RESPONSE + "status")
+def response_status(_guest: ComponentGuest, response: IncomingResponse) -> int:
+    """The status."""
+    return response.status
+
+
+@TABLE.add(_TYPES, _RESPONSE + "headers")
+def response_headers(_guest: ComponentGuest, response: IncomingResponse) -> Fields:
+    """The fields, immutable."""
+    return response.fields
+
+
+@TABLE.add(_TYPES, _RESPONSE + "consume")
+def consume_response(_guest: ComponentGuest, response: IncomingResponse) -> IncomingBody:
+    """The body, once."""
+    return response.consume()
