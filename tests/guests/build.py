@@ -19,6 +19,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,7 +158,8 @@ def componentize_js(source: Path, scratch: Path) -> bytes:
 def componentize_qjs(source: Path, scratch: Path, version: str = "0.2.12") -> bytes:
     """JavaScript on QuickJS."""
     wit = wit_folder(scratch / "wit", version)
-    options = {"witPath": str(wit), "world": "guest", "sync": version.startswith("0.2")}
+    world = "guest" if version.startswith("0.2") else "guest-without-client"
+    options = {"witPath": str(wit), "world": world, "sync": version.startswith("0.2")}
     return _node(
         scratch,
         'import qjs from "componentize-qjs"; import { readFileSync } from "node:fs";'
@@ -241,6 +243,8 @@ RECIPES: dict[str, Recipe] = {
     "js-fetch": Recipe("js-fetch", componentize_js, tools=("@bytecodealliance/componentize-js", "@bytecodealliance/jco")),
     "js-handler": Recipe("js-handler", componentize_js, tools=("@bytecodealliance/componentize-js", "@bytecodealliance/jco")),
     "py": Recipe("py", componentize_py, tools=("componentize-py", "@bytecodealliance/jco")),
+    "p3-py": Recipe("p3-py", partial(componentize_py, version="0.3.0"), tools=("componentize-py", "@bytecodealliance/jco")),
+    "p3-qjs": Recipe("p3-qjs", partial(componentize_qjs, version="0.3.0"), tools=("componentize-qjs", "@bytecodealliance/jco")),
     "c-echo": Recipe("c-component", c_component, True, ("ziglang", "@bytecodealliance/jco", "@bytecodealliance/jco-transpile")),
 }
 

@@ -83,9 +83,13 @@ function subrequest(url) {
   request.setScheme({ tag: target.protocol === "https:" ? "HTTPS" : "HTTP" });
   request.setAuthority(target.host);
   request.setPathWithQuery(target.pathname + target.search);
-  const future = send(request, undefined);
-  future.subscribe().block();
-  return future.get().val; // result<result<incoming-response, error-code>>
+  try {
+    const future = send(request, undefined);
+    future.subscribe().block();
+    return future.get().val; // of option<result<result<incoming-response, error-code>>>
+  } catch (error) {
+    return { tag: "err", val: error.payload };
+  }
 }
 
 function readFile(path) {
