@@ -220,9 +220,8 @@ class _Merger:
         return vector(out)
 
     def _tags(self) -> bytes:
-        return vector(
-            [b"\0" + unsigned(self._type_bases[n] + self._instances[n].module.tags[i]) for n, i in self._placed[TAG]]
-        )
+        tags = [b"\0" + unsigned(self._type_bases[n] + self._instances[n].module.tags[i]) for n, i in self._placed[TAG]]
+        return vector(tags) if tags else b""  # Winch refuses even an empty section of tags
 
     def _exports(self, exports: Mapping[str, Source]) -> bytes:
         out = []
