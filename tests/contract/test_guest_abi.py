@@ -25,9 +25,9 @@ from tests.support.wasm import GENEROUS, Slow, ended, hello, hostile, load, read
 GRANTS = Grants(environment=(("EDGESIM_POP", "fra1"), ("EDGESIM_VERSION", "7"), ("COLOUR", "green")))
 
 
-@pytest.fixture(params=sorted(abis()))
+@pytest.fixture(params=sorted(set(abis()) - {"proxy-wasm"}))
 def abi(request: pytest.FixtureRequest) -> str:
-    """Each ABI that edgesim serves."""
+    """Each ABI of workers; filters have tests/contract/test_proxy_wasm.py."""
     return request.param
 
 
