@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from edgesim.wasm.flat import Unsupported, binary
 from edgesim.wasm.flat.binary import Reader, named, section, signed, unsigned, vector
+from edgesim.wasm.flat.constants import Constants
 from edgesim.wasm.flat.core import (
     FUNCTION,
     GLOBAL,
@@ -27,24 +28,18 @@ from edgesim.wasm.flat.core import (
     table_type,
     value_type,
 )
-from edgesim.wasm.flat.instructions import END, GLOBAL_GET, REF_FUNC, Maps, Rewriter
+from edgesim.wasm.flat.instructions import Maps, Rewriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from edgesim.wasm.flat.constants import Entity
 
 HOST_MODULE: Final = "h"
 """What the merged module imports host functions from."""
 _MAX_BYTES: Final = 256 << 20
 """Of all modules that are merged; a module counts each time that it is instantiated."""
 _HOST: Final = -1
-_WRAP: Final = {0x41: 32, 0x42: 64}
-"""Bits of i32.const and i64.const."""
-_FOLDED: Final = {0x6A: "+", 0x6B: "-", 0x6C: "*", 0x7C: "+", 0x7D: "-", 0x7E: "*"}
-_INLINED: Final = frozenset({0x43, 0x44, 0xD0, REF_FUNC})
-"""f32.const, f64.const, ref.null, ref.func: constant initialisers that may stand wherever their global is read."""
-
-Entity: TypeAlias = tuple[int, int]
-"""Core instance (-1 for the host) and its number among what that instance defines (for the host: the import's name)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +106,7 @@ class _Merger:
         self._rewriters: list[Rewriter] = []
         self._type_bases: list[int] = []
         self._types = self._number_types()
-        self._constants: dict[Entity, bytes] = {}
-        """Globals that never change, with an initialiser that may be repeated."""
+        self._constants = Constants(self._rewriters, [s[GLOBAL] for s in self._spaces], self._index[GLOBAL])
         self._segments = _Segments()
 
     def _wire(self, number: int, instance: CoreInstance) -> list[list[Entity]]:
@@ -244,11 +238,8 @@ class _Merger:
                 mutable = reader.byte()
                 if mutable > 1:
                     raise Unsupported(f"a global with flags {mutable:#x}")
-                own = self._index[GLOBAL][number, i]
-                initial = self._expression(number, reader, below=own)
+                initial = self._constants.initialiser((number, i), reader, mutable=bool(mutable))
                 out[number, i] = of_type + bytes((mutable,)) + initial + b"\x0b"
-                if not mutable and (_constant(initial) or (initial and initial[0] in _INLINED)):
-                    self._constants[number, i] = initial
             reader.finish("a global section")
         return [out[entity] for entity in self._placed[GLOBAL]]
 
@@ -259,38 +250,13 @@ class _Merger:
             for i in range(instance.module.counts[TABLE]):
                 if reader.data[reader.at] == 0x40:
                     prefix = reader.take(2)
-                    out[number, i] = prefix + table_type(reader, base) + self._expression(number, reader) + b"\x0b"
+                    out[number, i] = (
+                        prefix + table_type(reader, base) + self._constants.expression(number, reader) + b"\x0b"
+                    )
                 else:
                     out[number, i] = table_type(reader, base)
             reader.finish("a table section")
         return [out[entity] for entity in self._placed[TABLE]]
-
-    def _expression(self, number: int, reader: Reader, *, below: int | None = None) -> bytes:
-        """A constant expression without its `end`. Integers are computed, so that the engine can lay out memory early.
-
-        `below`: globals with this index or a higher one do not exist yet.
-        """
-        out: list[bytes] = []
-        stack: list[tuple[int, int]] | None = []
-        while reader.at < reader.end and reader.data[reader.at] != END:
-            opcode = reader.data[reader.at]
-            if opcode == GLOBAL_GET:
-                reader.byte()
-                entity = self._spaces[number][GLOBAL][reader.u32()]
-                index = self._index[GLOBAL][entity]
-                initial = self._constants.get(entity)
-                if initial is None and below is not None and index >= below:
-                    raise Unsupported("a global whose initialiser reads a global that comes later in the merged module")
-                item = b"\x23" + unsigned(index) if initial is None else initial
-            else:
-                item = self._rewriters[number].instruction(reader)
-            out.append(item)
-            stack = _fold(stack, item)
-        if reader.byte() != END:
-            raise Unsupported("a constant expression without its end")
-        if stack is not None and len(stack) == 1:
-            return bytes((stack[0][0],)) + signed(stack[0][1])
-        return b"".join(out)
 
     def _copy_segments(self) -> None:
         segments = self._segments
@@ -318,7 +284,7 @@ class _Merger:
         table = offset = b""
         if active:
             table = unsigned(self._index[TABLE][self._spaces[number][TABLE][reader.u32() if flags & 2 else 0]])
-            offset = self._expression(number, reader)
+            offset = self._constants.expression(number, reader)
         if flags & 3 == 0:
             kind = b"\x70" if expressions else b"\0"
         elif expressions:
@@ -344,7 +310,7 @@ class _Merger:
     def _element_items(self, number: int, reader: Reader, *, expressions: bool) -> tuple[int, bytes]:
         count = reader.count()
         if expressions:
-            return count, b"".join([self._expression(number, reader) + b"\x0b" for _ in range(count)])
+            return count, b"".join([self._constants.expression(number, reader) + b"\x0b" for _ in range(count)])
         function_index = self._rewriters[number].function_index
         out = []
         for _ in range(count):
@@ -362,7 +328,7 @@ class _Merger:
         memory = offset = b""
         if flags != 1:
             memory = unsigned(self._index[MEMORY][self._spaces[number][MEMORY][reader.u32() if flags else 0]])
-            offset = self._expression(number, reader)
+            offset = self._constants.expression(number, reader)
         size = reader.u32()
         content = unsigned(size) + reader.take(size)
         if flags == 1:
@@ -416,29 +382,3 @@ class _Merger:
 def _again(reader: Reader) -> Reader:
     """A fresh cursor: a module may be instantiated several times."""
     return Reader(reader.data, reader.at, reader.end)
-
-
-def _constant(expression: bytes) -> bool:
-    """Whether an expression is nothing but one integer."""
-    if not expression or expression[0] not in _WRAP:
-        return False
-    reader = Reader(expression, 1)
-    reader.leb()
-    return reader.at == reader.end
-
-
-def _fold(stack: list[tuple[int, int]] | None, item: bytes) -> list[tuple[int, int]] | None:
-    """The stack of a constant expression after one more instruction; None once it is no integer arithmetic."""
-    opcode = item[0]
-    if stack is None:
-        return None
-    if opcode in _WRAP:
-        return [*stack, (opcode, Reader(item, 1).signed())]
-    if opcode not in _FOLDED or len(stack) < 2:
-        return None
-    *rest, (kind, left), (_, right) = stack
-    sign = _FOLDED[opcode]
-    value = left + right if sign == "+" else left - right if sign == "-" else left * right
-    bits = _WRAP[kind]
-    value &= (1 << bits) - 1
-    return [*rest, (kind, value - (1 << bits) if value >> (bits - 1) else value)]

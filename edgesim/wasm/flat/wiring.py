@@ -267,8 +267,8 @@ class Wiring:
         assert extern.index is not None
         if extern.sort == syntax.FUNC:
             return HostFunc(HostFunction(interface=interface, name=name), self.types.function(scope, extern.index))
-        of_type = scope.get(syntax.TYPE, extern.index)
-        if extern.sort != syntax.INSTANCE or not isinstance(of_type, InstanceType):
+        of_type = scope.get(syntax.TYPE, extern.index) if extern.sort == syntax.INSTANCE else None
+        if not isinstance(of_type, InstanceType):
             raise Unsupported(f"the import of a component or core module, {name!r}")
         return self._host_instance(of_type, f"{interface}/{name}" if interface else name)
 
