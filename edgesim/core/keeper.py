@@ -126,7 +126,8 @@ def attend(w: World, pop: Pop, worker: Worker, due_s: float) -> None:
 
 async def tend(w: World, pop: Pop, worker: Worker, tender: Tender) -> None:
     """Drop instances and modules whose time is over, and have instances ready, until nothing is due any more."""
-    while worker.tender is tender:
+    life = pop.incarnation
+    while worker.tender is tender and pop.incarnation == life:
         tender.due_s = -inf  # while it looks, nobody needs to poke it
         tender.poke = Waiter()
         _expire(w, pop, worker)

@@ -21,13 +21,13 @@ from edgesim.core.rollout import apply_desired
 from edgesim.core.router import Router
 from edgesim.live.local import LocalPops
 from edgesim.live.world import LiveWorld
-from edgesim.model.events import ColdStarted, HealthReported, PopReported, RequestServed
+from edgesim.model.events import ColdStarted, Evicted, HealthReported, PopReported, RequestServed
 from edgesim.model.geo import LatLon, Place, distance_km
 from edgesim.model.http import BytesBody
 from edgesim.model.ids import AppName, Digest, HostId, PopId
 from edgesim.model.stream import Stream, key
 from edgesim.model.topology import HealthSpec, PopSpec, RetrySpec
-from edgesim.model.worker import Component, Release, Route
+from edgesim.model.worker import Component, Release, Reuse, Route
 from edgesim.sim.kernel import Cancelled, Kernel
 from edgesim.sim.leaves import Costs, ModelledLeaves
 from edgesim.sim.world import SimWorld
@@ -74,11 +74,19 @@ class Script:
     rate: float
     quantum_s: float = 0.0
     cancels: bool = False
+    reuse: Reuse = field(default_factory=Reuse)
+    scaling: object = None
+    eviction: object = None
+    instance_bytes: int = 0
+    memory_bytes: int = 8 << 20
     horizon_s: float = field(init=False)
     costs: Costs = field(init=False)
 
     def __post_init__(self):
-        self.costs = Costs(execute_s=0.030, failing_share=0.03, quantum_s=self.quantum_s)
+        self.costs = Costs(
+            execute_s=0.030, instantiate_s=0.010, failing_share=0.03, quantum_s=self.quantum_s,
+            instance_bytes=self.instance_bytes,
+        )  # fmt: skip
         self.horizon_s = self.requests / self.rate + 8.0
 
     def specs(self):
@@ -86,7 +94,7 @@ class Script:
         return [
             PopSpec(
                 id=PopId(name), city=name, country="XX", at=LatLon(lat, lon), region="r", profile="t", slots=3, queue=12,
-                queue_timeout_s=0.12, memory_bytes=(3 << 20) // 2 if name == "sin1" else 8 << 20, origin="demo",
+                queue_timeout_s=0.12, memory_bytes=(3 << 20) // 2 if name == "sin1" else self.memory_bytes, origin="demo",
             )
             for name, lat, lon in CITIES
         ]  # fmt: skip
@@ -124,7 +132,9 @@ class Script:
         digest = lambda c: Digest(f"{version * 10 + c:064x}")  # noqa: E731
         return Release(
             app=APP, version=version, digest=digest(9), prefetch=version % 2 == 1,
-            components=tuple(Component(id=f"c{c}", digest=digest(c), size_bytes=9, abi="wagi") for c in (0, 1)),
+            components=tuple(
+                Component(id=f"c{c}", digest=digest(c), size_bytes=9, abi="wagi", reuse=self.reuse) for c in (0, 1)
+            ),
             routes=(Route(pattern="/w", component="c0"), Route(pattern="/api/...", component="c1")),
         )  # fmt: skip
 
@@ -135,7 +145,7 @@ class Run:
     def __init__(self, script):
         self.script = script
         specs = script.specs()
-        self.pops = {s.id: Pop(s) for s in specs}
+        self.pops = {s.id: Pop(s, scaling=script.scaling, eviction=script.eviction) for s in specs}
         self.host_of = {s.id: HostId(f"host{1 + i % 3}") for i, s in enumerate(specs)}
         self.health = HealthTable(self.pops, HealthSpec())
         self.door = Door(
@@ -147,6 +157,8 @@ class Run:
         self.documents = {}
         self.rows = {}
         self.events = Counter()
+        self.beats_seen = []
+        """What each PoP's pool and memory looked like, twice a second."""
 
     def note(self, event):
         if isinstance(event, ColdStarted):
@@ -155,6 +167,11 @@ class Run:
             self.events[event.pop, event.gen, event.state, tuple(event.apps.items()), event.why] += 1
         elif isinstance(event, RequestServed):
             self.events[event.pop, event.outcome, event.start, event.role, event.queue_s, event.duration_s] += 1
+            self.events["instantiated", event.pop, event.instantiate_s] += 1
+        elif isinstance(event, Evicted):
+            self.events[event.pop, event.version, event.what, event.why] += 1
+        elif isinstance(event, HealthReported):
+            self.beats_seen += [(p.pop, p.busy, p.queued, p.loaded_bytes, p.warm) for p in event.pops]
 
     async def request(self, w, n, place, path, body):
         stream = Stream(key(self.script.seed, "request", n))
@@ -207,7 +224,19 @@ class Run:
         """Slots, places in queues and active requests that nobody gave back."""
         left = [(p.spec.id, p.pool.busy, p.pool.queued) for p in self.pops.values() if p.pool.busy or p.pool.queued]
         users = [w for p in self.pops.values() for s in p.apps.values() for w in s.workers.values() if w.users]
-        return left, users, self.door.budget.active, self.door.budget.retrying
+        return left, users, self.unbalanced(), self.door.budget.active, self.door.budget.retrying
+
+    def unbalanced(self):
+        """PoPs whose memory or warm count is not the sum of what they hold, when no request runs."""
+        wrong = []
+        for pop in self.pops.values():
+            loaded = pop.loaded()
+            idle = [i for w in loaded for i in w.instances.idle]
+            bytes_ = sum(w.loaded_bytes for w in loaded) + sum(i.charged for i in idle)
+            shared = [i for w in loaded for i in w.instances.shared]
+            if (bytes_, len(idle)) != (pop.memory_bytes, pop.warm) or shared or any(i.active for i in idle):
+                wrong.append((pop.spec.id, bytes_, pop.memory_bytes, len(idle), pop.warm, shared))
+        return wrong
 
 
 def run_sim(script):
@@ -216,6 +245,14 @@ def run_sim(script):
     w = SimWorld(
         kernel, pops=run.pops, host_of=run.host_of, health=run.health, costs=script.costs, on_event=run.note
     )  # fmt: skip
+    publish = w.publish
+
+    def watched(event):
+        if isinstance(event, HealthReported):
+            run.note(event)
+        publish(event)
+
+    w.publish = watched
     run.beats(w)
     flows = {}
 
@@ -253,6 +290,7 @@ async def _live(script, loop):
 
     def publish(event):
         if isinstance(event, HealthReported):
+            run.note(event)
             w.spawn(deliver(event), "deliver")
         else:
             run.note(event)
