@@ -111,6 +111,7 @@ COMPONENT_CALLBACK: Final = CFUNCTYPE(c_size_t, P, P, P, P, c_size_t, P, c_size_
 COMPONENT_ASYNC_CALLBACK: Final = CFUNCTYPE(None, P, P, P, P, c_size_t, P, c_size_t, P, P)
 """Component function: env, context, type, args, n, results, n, error out, continuation out."""
 CONTINUATION: Final = CFUNCTYPE(c_bool, P)
+FINALIZER: Final = CFUNCTYPE(None, P)
 EPOCH_CALLBACK: Final = CFUNCTYPE(c_size_t, P, P, P, P)
 """At an epoch deadline: context, data, ticks out (u64), kind out (u8: 0 go on, 1 yield); returns an error or 0."""
 DESTRUCTOR: Final = CFUNCTYPE(c_size_t, P, P, c_uint32)
