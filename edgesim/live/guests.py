@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from edgesim.core.request import Response, Timings
 from edgesim.errors import EdgesimError, StartError, StorageError
+from edgesim.live.grants import make_grants
 from edgesim.live.http_server import too_large
 from edgesim.model.http import header
-from edgesim.wasm.guest import Grants, GuestRequest
+from edgesim.wasm.guest import GuestRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from edgesim.core.pop import Pop, Worker
     from edgesim.core.request import Request
     from edgesim.live.blobs import BlobStore
+    from edgesim.live.outbound import OutboundNetwork
     from edgesim.model.ids import PhaseName
+    from edgesim.wasm.guest import Grants
     from edgesim.wasm.runtime import LoadedWorker, Runtime
 
 
@@ -27,16 +30,22 @@ class WasmGuests:
     """The guests of one PoP host. Its PoPs share files and modules, but each waits for its own start."""
 
     def __init__(
-        self, blobs: BlobStore, runtime: Runtime, session: aiohttp.ClientSession, sources: Sequence[str]
+        self,
+        blobs: BlobStore,
+        runtime: Runtime,
+        session: aiohttp.ClientSession,
+        sources: Sequence[str],
+        outbound: OutboundNetwork | None = None,
     ) -> None:
         self._blobs = blobs
         self._runtime = runtime
         self._session = session
         self._sources = tuple(sources)
         """Base URLs that blobs are pulled from, the nearest first."""
+        self._outbound = outbound
 
     async def fetch_bundle(self, pop: Pop, worker: Worker) -> PhaseName:
-        """Pull the component's file, once per process.
+        """Pull the component's file and those of its bundle, once per process.
 
         Raises:
             StartError: no source has a good copy, or the disk is full.
@@ -46,6 +55,8 @@ class WasmGuests:
         shared = self._blobs.has(component.digest) or self._blobs.fetching(component.digest)
         try:
             await self._blobs.ensure(component.digest, component.size_bytes, self._session, self._sources)
+            for file in component.files:
+                await self._blobs.ensure(file.digest, file.size_bytes, self._session, self._sources)
         except StorageError as exc:
             raise StartError(f"{component.id}: {exc.message}", help=exc.help) from exc
         except EdgesimError as exc:
@@ -67,16 +78,7 @@ class WasmGuests:
             raise
         except EdgesimError as exc:
             raise StartError(f"{component.id} could not be loaded: {exc.message}", help=exc.help) from exc
-        grants = Grants(
-            environment=(
-                *component.environment,
-                ("EDGESIM_POP", str(pop.spec.id)),
-                ("EDGESIM_REGION", pop.spec.region),
-                ("EDGESIM_APP", str(worker.release.app)),
-                ("EDGESIM_VERSION", str(worker.release.version)),
-            ),
-            variables=component.variables,
-        )
+        grants = make_grants(pop, worker, self._blobs, self._outbound)
         worker.handle = (loaded, grants)
         worker.loaded_bytes = loaded.size_bytes
         return tuple(loaded.phases)

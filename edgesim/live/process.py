@@ -105,6 +105,7 @@ async def start_control(stack: AsyncExitStack, config: ProcessConfig, world: Wor
 async def start_pop_host(stack: AsyncExitStack, config: ProcessConfig, world: World) -> tuple[PopHost, dict[str, str]]:
     """One PoP host."""
     from edgesim.live.blobs import BlobStore  # noqa: PLC0415
+    from edgesim.live.outbound import OutboundNetwork  # noqa: PLC0415
     from edgesim.wasm.runtime import Runtime  # noqa: PLC0415 - the engine, which front door and control never load
 
     specs = [spec for spec in world.topology.pops if spec.id in config.pops]
@@ -122,6 +123,8 @@ async def start_pop_host(stack: AsyncExitStack, config: ProcessConfig, world: Wo
     )
     runtime = Runtime(config.state_dir / "aot", threads=os.cpu_count() or 2)
     stack.push_async_callback(runtime.close)
+    outbound = OutboundNetwork(config.front_door)
+    stack.push_async_callback(outbound.close)
     blobs = BlobStore(config.state_dir / "hosts" / config.name / "blobs")
     stack.push_async_callback(blobs.close)
     host = PopHost(
@@ -135,7 +138,7 @@ async def start_pop_host(stack: AsyncExitStack, config: ProcessConfig, world: Wo
     )
     endpoint, login = broker_of(config)
     url = await host.start(
-        WasmGuests(blobs, runtime, session, [config.endpoint]),
+        WasmGuests(blobs, runtime, session, [config.endpoint], outbound),
         LiveOrigins(world.topology.origins, world.network, origin_session, world.time_scale),
         endpoint=endpoint,
         login=login,
