@@ -178,12 +178,27 @@ class ProcessError(EdgesimError):
 # -- one request: the tenant's worker ---------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestCost:
+    """What a guest had used when it was ended."""
+
+    cpu_s: float
+    """The start included."""
+    start_cpu_s: float
+    memory_bytes: int
+    """0 where it cannot be seen."""
+    subrequests: int
+    log: str
+
+
 class GuestError(EdgesimError):
     """The worker did something that ended its request. The neighbours are not affected."""
 
     code = "E0400"
     status = 502
     proxy_error = "http_response_incomplete"
+    cost: GuestCost | None = None
+    """Set by what ran the guest, when it ended before its head was out."""
 
 
 class GuestTrapError(GuestError):

@@ -159,23 +159,12 @@ async def _compile(runtime: Runtime, found: Inspected, *, full: bool) -> None:
     found.compiled = _compiler_facts(compiled)
     if full and found.compiled["tier"] == "winch":
         begin = perf_counter()
-        await getattr(runtime, "improved")(compiled.digest)  # noqa: B009 - TEMPORARY
+        await runtime.improved(compiled.digest)
         found.compiled["cranelift_s"] = perf_counter() - begin
 
 
 def _compiler_facts(compiled: Inspection) -> dict[str, Any]:
-    facts: Any = getattr(compiled, "facts", None)  # TEMPORARY until the compiler tells
-    if facts is None:
-        return {
-            "digest": compiled.digest,
-            "tier": "cranelift",
-            "form": "component" if compiled.abi == "wasi-http" else "module",
-            "why": "",
-            "wall_s": compiled.compile_s,
-            "validate_s": 0.0,
-            "flatten_s": 0.0,
-            "compile_s": compiled.compile_s,
-        }
+    facts = compiled.facts
     return {
         "digest": compiled.digest,
         "tier": facts.tier,

@@ -15,7 +15,7 @@ from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgesim.core.waiter import Waiter
-from edgesim.errors import GuestCpuError, GuestTrapError, GuestWallError
+from edgesim.errors import GuestCost, GuestCpuError, GuestError, GuestMemoryError, GuestTrapError, GuestWallError
 from edgesim.wasm import raw
 from edgesim.wasm.faults import as_guest_error
 from edgesim.wasm.guest import Exited, GuestResponse, Input, Log, Output, Suspend
@@ -316,6 +316,8 @@ class Execution:
                 self._call.finish()
         except Exception as exc:  # noqa: BLE001 - mapped once, here
             error = as_guest_error(exc, self._guest, self._limits)  # looks at the memory: before the store is freed
+            if isinstance(error, GuestError):
+                error.cost = self._cost()
             self._stop()
             raise error from exc.__cause__ if error is exc else exc
         except BaseException:
@@ -332,6 +334,8 @@ class Execution:
             cpu_s=self._guest.cpu_s,
             start_cpu_s=self._guest.start_cpu_s or 0.0,
             memory_bytes=self._guest.memory_bytes(),
+            subrequests=self._guest.sent_requests,
+            log=self._guest.log.text if self._guest.log else "",
         )
         if ended:
             response.body = output.take_all()
@@ -341,7 +345,7 @@ class Execution:
             response.ended = Waiter()
             task = self._loop.create_task(self._finish(), name="wasm-guest")
             task.add_done_callback(
-                partial(self._finished, response.ended)
+                partial(self._finished, response, response.ended)
             )  # runs also if it is cancelled before it starts
             response.body = GuestBody(output, task)
         return response
@@ -378,11 +382,25 @@ class Execution:
         except Exception as exc:  # noqa: BLE001 - mapped once, here, for whoever reads the body
             self._guest.output.error = as_guest_error(exc, self._guest, self._limits)
 
-    def _finished(self, ended: Waiter[None], _task: asyncio.Task[None]) -> None:
+    def _finished(self, response: GuestResponse, ended: Waiter[None], _task: asyncio.Task[None]) -> None:
         """The task of `_finish` is over: nothing of the guest runs any more."""
+        cost = self._cost()
+        response.cpu_s, response.memory_bytes = cost.cpu_s, cost.memory_bytes
+        response.subrequests, response.log = cost.subrequests, cost.log
         self._stop()
         self._guest.output.end()
         ended.resolve(None)
+
+    def _cost(self) -> GuestCost:
+        """What the guest has used so far. Its store must still be there."""
+        guest = self._guest
+        return GuestCost(
+            cpu_s=guest.cpu_s,
+            start_cpu_s=guest.cpu_s if guest.start_cpu_s is None else guest.start_cpu_s,
+            memory_bytes=guest.memory_bytes(),
+            subrequests=guest.sent_requests,
+            log=guest.log.text,
+        )
 
     async def _drive(self, *, until_head: bool) -> bool:
         """Poll the future until it is done (True), or until the head is out and the guest waits (False)."""
@@ -403,6 +421,11 @@ class Execution:
             guest.output.wake()
             if guest.counted_s > guest.cpu_limit_s:
                 raise guest.cpu_error()
+            if guest.memory_bytes() > self._limits.memory_bytes:  # several memories, each of them within the limit
+                raise GuestMemoryError(
+                    f"the worker's memories are larger than its limit of {self._limits.memory_bytes >> 20} MiB together",
+                    help="use less memory per request, or raise memory in its manifest",
+                )
             if self._loop.time() >= self._wall_s:
                 raise self._too_long()
             if guest.suspended is None and guest.cpu_s > INLINE_CPU_S:

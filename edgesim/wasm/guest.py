@@ -65,8 +65,13 @@ class GuestResponse:
     """Linear memory at that time; 0 where the ABI does not show it (components)."""
     start_cpu_s: float = 0.0
     """CPU time to make the instance."""
+    subrequests: int = 0
+    """Requests that the guest has sent until then."""
+    log: str = ""
+    """What it has written to its log until then."""
     ended: Waiter[None] | None = None
-    """Resolved when a guest that still runs has ended and its instance is gone."""
+    """Resolved when a guest that still runs has ended and its instance is gone. What it cost until then, and its log, is
+    above from that moment on."""
 
 
 @dataclass(slots=True, kw_only=True)
