@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 def watch(w: World, pop: Pop, worker: Worker) -> None:
     """A worker has just been loaded: find out whether it needs this module, and begin to tend it."""
-    scaling = pop.scaling
+    # Filters serve all requests from one instance, which the world makes and keeps with the module.
+    worker.ready = 0 if worker.component.abi == "proxy-wasm" else pop.scaling.ready
     worker.watched = (
         worker.retired
         or worker.reuse.max_instance_reuse_count[1] > 1
         or worker.instance_bytes > 0
-        or scaling.ready > 0
-        or scaling.unload_after_s < inf
+        or worker.ready > 0
+        or pop.scaling.unload_after_s < inf
     )
     if worker.watched and not worker.retired:
         attend(w, pop, worker, w.now())
@@ -61,7 +62,7 @@ def take(w: World, pop: Pop, worker: Worker, request: Request) -> Instance:
     instance.active += 1
     if instance.max_active > 1 and instance.again:
         worker.instances.shared[instance] = None
-    if len(worker.instances.idle) < pop.scaling.ready:
+    if len(worker.instances.idle) < worker.ready:
         attend(w, pop, worker, w.now())
     return instance
 
@@ -71,7 +72,7 @@ def _idle(w: World, pop: Pop, worker: Worker) -> Instance | None:
     now_s, idle = w.now(), worker.instances.idle
     while idle:
         instance = idle.pop()
-        if instance.expires_s > now_s or len(idle) < pop.scaling.ready:
+        if instance.expires_s > now_s or len(idle) < worker.ready:
             pop.warm -= 1
             return instance
         drop_idle_one(w, pop, worker, instance, "idle")
@@ -104,7 +105,7 @@ def left(w: World, pop: Pop, worker: Worker) -> None:
     """A request of a watched worker is through: from now on it may be unused."""
     worker.used_s = now_s = w.now()
     if worker.users == 0 and worker.stage is Stage.LOADED and not worker.retired:
-        if len(worker.instances.idle) < pop.scaling.ready:
+        if len(worker.instances.idle) < worker.ready:
             attend(w, pop, worker, now_s)
         elif pop.scaling.unload_after_s < inf:
             attend(w, pop, worker, now_s + pop.scaling.unload_after_s)
@@ -134,7 +135,7 @@ async def tend(w: World, pop: Pop, worker: Worker, tender: Tender) -> None:
         _rest(w, pop, worker)
         if worker.tender is not tender:
             return
-        if len(worker.instances.idle) < pop.scaling.ready and await _prepare(w, pop, worker, tender):
+        if len(worker.instances.idle) < worker.ready and await _prepare(w, pop, worker, tender):
             continue
         if worker.tender is not tender:
             return
@@ -149,7 +150,7 @@ async def tend(w: World, pop: Pop, worker: Worker, tender: Tender) -> None:
 def _expire(w: World, pop: Pop, worker: Worker) -> None:
     """Drop idle instances whose time is over, the longest idle first; the policy's number of them stays."""
     now_s, instances = w.now(), worker.instances
-    spare = len(instances.idle) - pop.scaling.ready
+    spare = len(instances.idle) - worker.ready
     for instance in list(instances.idle):
         if spare <= 0:
             return
@@ -169,7 +170,7 @@ def _rest(w: World, pop: Pop, worker: Worker) -> None:
 def _next(pop: Pop, worker: Worker) -> float:
     """When the next thing is due; infinite for never."""
     idle = worker.instances.idle
-    due_s = min((instance.expires_s for instance in idle), default=inf) if len(idle) > pop.scaling.ready else inf
+    due_s = min((instance.expires_s for instance in idle), default=inf) if len(idle) > worker.ready else inf
     if worker.users == 0:
         due_s = min(due_s, worker.used_s + pop.scaling.unload_after_s)
     return due_s
@@ -184,6 +185,8 @@ async def _prepare(w: World, pop: Pop, worker: Worker, tender: Tender) -> bool:
     charge(pop, instance, worker.instance_bytes)
     try:
         await w.make_instance(pop, worker, instance)
+        if instance.handle is None and pop.incarnation == life:
+            worker.ready = 0  # the world cannot keep such instances: it is not asked again
     except EdgesimError:
         pass  # a guest that cannot even be instantiated tells the next request why
     finally:

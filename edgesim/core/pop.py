@@ -63,6 +63,7 @@ class Worker:
         "instances",
         "loaded_bytes",
         "phases",
+        "ready",
         "release",
         "requests",
         "retired",
@@ -102,6 +103,8 @@ class Worker:
         """Its release has been replaced: it goes with its last user."""
         self.watched = False
         """Whether `core/keeper.py` has anything to do for it."""
+        self.ready = 0
+        """Instances to keep ready while it is loaded: the scaling policy's number, where its guests can be kept at all."""
         self.tender: Tender | None = None
 
     @property
@@ -119,7 +122,7 @@ class Worker:
 class Serving:
     """A release on a PoP, with its workers by component id."""
 
-    __slots__ = ("_by_path", "pending", "release", "workers")
+    __slots__ = ("_by_path", "filters", "pending", "release", "workers")
 
     def __init__(self, release: Release, disk: set[Digest]) -> None:
         self.release = release
@@ -129,6 +132,8 @@ class Serving:
         self.workers = {
             c.id: Worker(release, c, Stage.DISK if c.digest in disk else Stage.ABSENT) for c in release.components
         }
+        self.filters = tuple(self.workers[name] for name in release.filters)
+        """What every request passes, in this order."""
 
     def worker(self, path: str) -> Worker | None:
         """The worker that serves `path` (without query), or None; remembered for a bounded number of paths."""

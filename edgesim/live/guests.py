@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edgesim.core.request import Response, Timings
 from edgesim.errors import EdgesimError, StartError, StorageError
+from edgesim.live.filters import end_filter, filter_request, filter_response, start_plugin
 from edgesim.live.grants import make_grants
 from edgesim.live.http_server import too_large
 from edgesim.model.http import header
+from edgesim.model.worker import Reuse
 from edgesim.wasm.guest import GuestRequest
+from edgesim.wasm.keeping import KeptInstance
+from edgesim.wasm.proxy.plugin import Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import aiohttp
 
+    from edgesim.core.filters import Filtering
     from edgesim.core.instances import Instance
     from edgesim.core.pop import Pop, Worker
     from edgesim.core.request import Request
@@ -79,26 +86,44 @@ class WasmGuests:
         except EdgesimError as exc:
             raise StartError(f"{component.id} could not be loaded: {exc.message}", help=exc.help) from exc
         grants = make_grants(pop, worker, self._blobs, self._outbound)
-        worker.handle = (loaded, grants)
+        if component.abi == "proxy-wasm":
+            try:
+                worker.handle = (loaded, await start_plugin(self._runtime, loaded, pop, worker, grants))
+            except BaseException:
+                self._runtime.release(loaded)
+                raise
+        else:
+            worker.handle = (loaded, grants)
         worker.loaded_bytes = loaded.size_bytes
+        if loaded.abi == "wasi-http":
+            # It lets no second request in while it serves one. Spin ignores the count for WASI 0.2 too.
+            worker.reuse = replace(component.reuse, max_instance_concurrent_reuse_count=(1, 1))
+        else:
+            worker.reuse = Reuse()  # a command ends with its request; filters keep their own instance
         return tuple(loaded.phases)
 
     def unload_worker(self, pop: Pop, worker: Worker) -> None:
         """Give this PoP's use of the module back."""
         del pop
         if worker.handle is not None:
+            if isinstance(worker.handle[1], Plugin):
+                worker.handle[1].close()
             self._runtime.release(worker.handle[0])
             worker.handle = None
 
     async def run_worker(self, pop: Pop, worker: Worker, request: Request, instance: Instance | None) -> Response:
-        """Run the guest in a fresh instance."""
-        del pop, instance
+        """Run the guest, in a fresh instance or in the one that is kept."""
+        del pop
         handle: tuple[LoadedWorker, Grants] = worker.handle
         loaded, grants = handle
         limits = worker.component.limits
         announced = header(request.headers, "content-length")
         if announced is not None and int(announced) > limits.body_bytes:
             raise too_large(limits.body_bytes)  # before the worker answers: afterwards it could only be broken off
+        kept: KeptInstance | None = None
+        stood_ready = instance is not None and instance.handle is not None
+        if instance is not None and (instance.again or instance.handle is not None):
+            kept = instance.handle or KeptInstance()
         answer = await loaded.run(
             GuestRequest(
                 method=request.method,
@@ -113,14 +138,20 @@ class WasmGuests:
             ),
             limits,
             grants,
+            kept=kept,
         )
+        if instance is not None and kept is not None:
+            if answer.ended is None or answer.ended.done:
+                _keep(instance, kept)
+            else:  # before the pool's own look at it, which is parked when this has returned
+                answer.ended.parked.append(partial(_keep, instance, kept))
         return Response(
             answer.status,
             "ok",
             headers=answer.headers,
             body=answer.body,
             timings=Timings(
-                instantiate_s=answer.instantiate_s,
+                instantiate_s=0.0 if stood_ready else answer.instantiate_s,
                 init_s=answer.init_s,
                 execute_s=answer.execute_s,
                 cpu_s=answer.cpu_s,
@@ -128,10 +159,42 @@ class WasmGuests:
             ended=answer.ended,
         )
 
+    async def filter_request(self, pop: Pop, worker: Worker, request: Request, filtering: Filtering) -> None:
+        """Run the filter's way in, in a fresh VM."""
+        del pop
+        await filter_request(worker, request, filtering)
+
+    async def filter_response(
+        self, pop: Pop, worker: Worker, request: Request, response: Response, filtering: Filtering
+    ) -> None:
+        """Run the filter's way back, in the same VM."""
+        del pop, worker
+        await filter_response(request, response, filtering)
+
+    def end_filter(self, worker: Worker, filtering: Filtering) -> None:
+        """Free the VM."""
+        del worker
+        end_filter(filtering)
+
     async def make_instance(self, pop: Pop, worker: Worker, instance: Instance) -> None:
-        """None: instances are not kept."""
+        """Instantiate, and run what the guest does before its first request. Raises GuestError."""
+        del pop
+        loaded, grants = worker.handle
+        kept = await loaded.prepare(worker.component.limits, grants)
+        _keep(instance, kept)
 
     def drop_instance(self, pop: Pop, worker: Worker, instance: Instance) -> None:
         """Free a kept instance."""
         del pop, worker
+        kept, instance.handle = instance.handle, None
+        if kept is not None:
+            kept.close()
+
+
+def _keep(instance: Instance, kept: KeptInstance) -> None:
+    """A run is over: the pool may have what is left of it."""
+    if kept:
+        instance.handle = kept
+        instance.bytes = kept.memory_bytes() or instance.bytes
+    else:
         instance.handle = None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from edgesim.config.messages import Presence, encode, health_of, reported_of
+from edgesim.config.policies import make_pop
 from edgesim.core.beat import beat, health
 from edgesim.core.desired import (
     NO_GENERATION,
@@ -25,7 +26,7 @@ from edgesim.core.desired import (
     presence_topic,
     reported_topic,
 )
-from edgesim.core.pop import Pop
+from edgesim.core.memory import drop_idle
 from edgesim.core.rollout import apply_desired
 from edgesim.errors import EdgesimError, NotFoundError, PopUnreachableError, StorageError, TrustError
 from edgesim.live import hop, http_server
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edgesim.core.desired import DesiredDocument
+    from edgesim.core.pop import Pop
     from edgesim.live.endpoint import BrokerEndpoint, Login
     from edgesim.live.host_state import HostState
     from edgesim.live.signing import Verifier
@@ -71,7 +73,7 @@ class PopHost:
     ) -> None:
         self.host = host
         self.boot = new_boot()
-        self.pops: Mapping[PopId, Pop] = {spec.id: Pop(spec) for spec in specs}
+        self.pops: Mapping[PopId, Pop] = {spec.id: make_pop(spec) for spec in specs}
         self.world = LiveWorld(self._publish, clock=time.monotonic)
         self.local = LocalPops(self.world, self.pops)
         self.recorder = recorder
@@ -130,6 +132,9 @@ class PopHost:
         if self._listener is not None:
             await self._listener.close(drain_s)
         await self.world.close()
+        for pop in self.pops.values():
+            for worker in pop.loaded():
+                drop_idle(self.world, pop, worker)
         if self._bus_task is not None:
             self._bus_task.cancel()
             await asyncio.gather(self._bus_task, return_exceptions=True)
