@@ -85,6 +85,15 @@ class Memory:
     def drop_instance(self, pop, worker, instance):
         """Nothing."""
 
+    async def filter_request(self, pop, worker, request, filtering):
+        """Nothing."""
+
+    async def filter_response(self, pop, worker, request, response, filtering):
+        """Nothing."""
+
+    def end_filter(self, worker, filtering):
+        """Nothing."""
+
 
 class Edge:
     """The parts that both shapes use: 20 PoPs with a loaded worker each, all up but one."""

@@ -109,6 +109,8 @@ class ComponentSettings(Message):
     ] = ()
     files: Annotated[tuple[FileModel, ...], Field(max_length=256, strict=False)] = ()
     reuse: ReuseModel = ReuseModel()
+    configuration: Annotated[str, StringConstraints(max_length=64 * KIB)] = ""
+    fail_open: bool = False
 
 
 class ComponentModel(ComponentSettings):
@@ -198,4 +200,6 @@ def component_value(model: ComponentModel) -> Component:
         outbound=model.outbound,
         files=tuple(BundledFile(path=f.path, digest=Digest(f.digest), size_bytes=f.size_bytes) for f in model.files),
         reuse=Reuse(**model.reuse.model_dump()),
+        configuration=model.configuration,
+        fail_open=model.fail_open,
     )

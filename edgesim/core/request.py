@@ -83,6 +83,8 @@ class Timings:
     cpu_s: float = 0.0
     """CPU time of the guest's run; 0 where it is not measured."""
     origin_s: float = 0.0
+    filter_s: float = 0.0
+    """In filters, with what they waited for; without starting them."""
 
 
 @dataclass(slots=True)

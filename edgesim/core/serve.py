@@ -6,8 +6,10 @@ What it does not do: choose the PoP and fail over (`core/front_door.py`), roll r
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from edgesim.core.filters import through_filters
 from edgesim.core.keeper import give_back, left, take, watch
 from edgesim.core.memory import make_room, unload
 from edgesim.core.pop import Stage
@@ -110,6 +112,45 @@ def failure(error: EdgesimError, pop: Pop) -> Response:
 
 
 def _answer(w: World, pop: Pop, request: Request, serving: Serving, now_s: float) -> Awaitable[Response]:
+    """Through the app's filters, if it has any."""
+    if not serving.filters:
+        return _unfiltered(w, pop, request, serving, now_s)
+    return through_filters(
+        w,
+        pop,
+        request,
+        serving.filters,
+        hold=partial(_hold, w, pop, request),
+        let_go=partial(_let_go, w, pop, pop.incarnation),
+        serve=lambda: _unfiltered(w, pop, request, serving, w.now()),
+    )
+
+
+async def _hold(w: World, pop: Pop, request: Request, worker: Worker) -> None:
+    """Have a filter loaded, for as long as the request needs it. Raises StartError or DeadlineExceededError."""
+    worker.users += 1
+    worker.used_s = began_s = w.now()
+    if worker.stage is not Stage.LOADED:
+        start, role = await _wait_for_start(w, pop, worker, request)
+        waited_s = w.now() - began_s
+        request.start_s += waited_s
+        phases: list[tuple[PhaseName, float]] = [*worker.phases] if role == "trigger" else [("shared", waited_s)]
+        publish_cold_start(w, pop, worker, start=start, role=role, cause="request", phases=phases, total_s=waited_s)
+    worker.requests += 1
+
+
+def _let_go(w: World, pop: Pop, life: int, worker: Worker) -> None:
+    """The request is through with a filter."""
+    worker.users -= 1
+    if pop.incarnation != life:
+        return
+    if worker.watched:
+        left(w, pop, worker)
+    if worker in pop.retired:
+        drop_if_idle(w, pop, worker)
+
+
+def _unfiltered(w: World, pop: Pop, request: Request, serving: Serving, now_s: float) -> Awaitable[Response]:
     """By the worker that the path is routed to, else by the origin."""
     worker = serving.worker(request.path)
     if worker is None:
@@ -141,7 +182,7 @@ async def _run(w: World, pop: Pop, worker: Worker, request: Request, arrived_s: 
         if worker.stage is not Stage.LOADED:
             began_s = w.now()
             start, role = await _wait_for_start(w, pop, worker, request)
-            request.start_s = w.now() - began_s
+            request.start_s += w.now() - began_s
         worker.requests += 1
         if worker.watched:
             instance = take(w, pop, worker, request)

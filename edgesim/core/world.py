@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
 
+    from edgesim.core.filters import Filtering
     from edgesim.core.instances import Instance
     from edgesim.core.pop import Pop, Worker
     from edgesim.core.request import Request, Response
@@ -84,6 +85,27 @@ class World(Protocol):
 
     def drop_instance(self, pop: Pop, worker: Worker, instance: Instance) -> None:
         """Free what is in the instance's handle, if anything is, and empty it. No request is in it."""
+        ...
+
+    def filter_request(self, pop: Pop, worker: Worker, request: Request, filtering: Filtering) -> Awaitable[None]:
+        """Pass a request through a loaded filter, which changes `request` or sets `filtering.answer`.
+
+        Raises GuestError or DeadlineExceededError; `request` is as it was then. The filter keeps its state in
+        `filtering.handle` until `end_filter`.
+        """
+        ...
+
+    def filter_response(
+        self, pop: Pop, worker: Worker, request: Request, response: Response, filtering: Filtering
+    ) -> Awaitable[None]:
+        """Pass the response through a filter that has seen its request: status, fields and body of `response` change.
+
+        Raises GuestError or DeadlineExceededError. Sets `filtering.streams` when it goes on with the body.
+        """
+        ...
+
+    def end_filter(self, worker: Worker, filtering: Filtering) -> None:
+        """The filter is through with this request. Idempotent."""
         ...
 
     def fetch_origin(self, pop: Pop, request: Request) -> Awaitable[Response]:

@@ -194,6 +194,7 @@ class FrontDoorServer:
         t = response.timings
         parts = [f'net;dur={request.network_s * 1e3:.3f};desc="modelled network"']
         measured = (
+            ("filter", t.filter_s),
             ("queue", t.queue_s),
             ("start", t.start_s),
             ("instantiate", t.instantiate_s),

@@ -99,7 +99,7 @@ class WasmGuests:
             # It lets no second request in while it serves one. Spin ignores the count for WASI 0.2 too.
             worker.reuse = replace(component.reuse, max_instance_concurrent_reuse_count=(1, 1))
         else:
-            worker.reuse = Reuse()  # a command ends with its request; filters keep their own instance
+            worker.reuse = Reuse()  # a command ends with its request
         return tuple(loaded.phases)
 
     def unload_worker(self, pop: Pop, worker: Worker) -> None:

@@ -100,7 +100,7 @@ def response_meta(response: Response) -> str:
         response.version,
         response.error,
         response.detail,
-        [t.queue_s, t.start_s, t.instantiate_s, t.init_s, t.execute_s, t.cpu_s, t.origin_s],
+        [t.queue_s, t.start_s, t.instantiate_s, t.init_s, t.execute_s, t.cpu_s, t.origin_s, t.filter_s],
     ]
     return json.dumps(meta, separators=(",", ":"))
 

@@ -13,6 +13,7 @@ from edgesim.core.waiter import TIMED_OUT, TimedOut, Waiter
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from edgesim.core.filters import Filtering
     from edgesim.core.instances import Instance
     from edgesim.core.pop import Pop, Worker
     from edgesim.core.request import Request, Response
@@ -33,6 +34,13 @@ class Guests(Protocol):
     ) -> Awaitable[Response]: ...
     def make_instance(self, pop: Pop, worker: Worker, instance: Instance) -> Awaitable[None]: ...  # noqa: D102
     def drop_instance(self, pop: Pop, worker: Worker, instance: Instance) -> None: ...  # noqa: D102
+    def filter_request(  # noqa: D102
+        self, pop: Pop, worker: Worker, request: Request, filtering: Filtering
+    ) -> Awaitable[None]: ...
+    def filter_response(  # noqa: D102
+        self, pop: Pop, worker: Worker, request: Request, response: Response, filtering: Filtering
+    ) -> Awaitable[None]: ...
+    def end_filter(self, worker: Worker, filtering: Filtering) -> None: ...  # noqa: D102
 
 
 class Origins(Protocol):
@@ -63,6 +71,9 @@ class LiveWorld:
     run_worker: Callable[[Pop, Worker, Request, Instance | None], Awaitable[Response]]
     make_instance: Callable[[Pop, Worker, Instance], Awaitable[None]]
     drop_instance: Callable[[Pop, Worker, Instance], None]
+    filter_request: Callable[[Pop, Worker, Request, Filtering], Awaitable[None]]
+    filter_response: Callable[[Pop, Worker, Request, Response, Filtering], Awaitable[None]]
+    end_filter: Callable[[Worker, Filtering], None]
     fetch_origin: Callable[[Pop, Request], Awaitable[Response]]
     reply: Callable[[Request, Response], Awaitable[None]]
 
@@ -97,6 +108,9 @@ class LiveWorld:
             self.run_worker = guests.run_worker
             self.make_instance = guests.make_instance
             self.drop_instance = guests.drop_instance
+            self.filter_request = guests.filter_request
+            self.filter_response = guests.filter_response
+            self.end_filter = guests.end_filter
         if origins is not None:
             self.fetch_origin = origins.fetch_origin
         if replies is not None:

@@ -103,6 +103,10 @@ class Component:
     """Spin's `allowed_outbound_hosts`: whom the guest may send requests to. Empty: nobody."""
     files: tuple[BundledFile, ...] = ()
     reuse: Reuse = field(default_factory=Reuse)
+    configuration: str = ""
+    """What a proxy-wasm filter is configured with."""
+    fail_open: bool = False
+    """Whether a request goes on without this filter when it fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from edgesim.errors import DeadlineExceededError, GuestTrapError, OriginError, S
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edgesim.core.filters import Filtering
     from edgesim.core.instances import Instance
     from edgesim.core.pop import Pop, Worker
     from edgesim.core.request import Request
@@ -35,6 +36,8 @@ class Costs:
     execute_s: float = 0.004
     origin_s: float = 0.020
     loaded_bytes: int = 1 << 20
+    filter_s: float = 0.0001
+    """Of a filter's way in, and of its way back."""
     instance_bytes: int = 0
     """What an instance takes in memory; 0: instances are not counted."""
     failing_share: float = 0.0
@@ -128,6 +131,31 @@ class ModelledLeaves:
         response = Response(200, "ok")
         response.timings.instantiate_s, response.timings.execute_s = instantiate_s, execute_s
         return response
+
+    async def filter_request(self, pop: Pop, worker: Worker, request: Request, filtering: Filtering) -> None:
+        """As long as the request's stream says; it lets everything through, or traps."""
+        del pop, filtering
+        await self._filter(worker, request)
+
+    async def filter_response(
+        self, pop: Pop, worker: Worker, request: Request, response: Response, filtering: Filtering
+    ) -> None:
+        """As `filter_request`."""
+        del pop, response, filtering
+        await self._filter(worker, request)
+
+    def end_filter(self, worker: Worker, filtering: Filtering) -> None:
+        """Nothing is held for it."""
+
+    async def _filter(self, worker: Worker, request: Request) -> None:
+        costs, w = self._costs, self._w
+        filter_s = costs.draw(costs.filter_s, request.stream)
+        traps = costs.failing_share > 0.0 and request.stream.uniform() < costs.failing_share
+        if filter_s > request.deadline_s - w.now():
+            await past_deadline(w, request.deadline_s)
+        await w.sleep(filter_s)
+        if traps:
+            raise GuestTrapError(f"the modelled filter {worker.component.id} trapped")
 
     async def make_instance(self, pop: Pop, worker: Worker, instance: Instance) -> None:
         """As long as an instance takes that a request makes."""

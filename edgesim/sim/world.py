@@ -68,6 +68,9 @@ class SimWorld:
         self.load_worker = leaves.load_worker
         self.unload_worker = leaves.unload_worker
         self.run_worker = leaves.run_worker
+        self.filter_request = leaves.filter_request
+        self.filter_response = leaves.filter_response
+        self.end_filter = leaves.end_filter
         self.make_instance = leaves.make_instance
         self.drop_instance = leaves.drop_instance
         self.fetch_origin = leaves.fetch_origin

@@ -104,6 +104,15 @@ class Guests:
         instance.handle = f"i{len(self.made)}"
         self.made.append(instance)
 
+    async def filter_request(self, pop, worker, request, filtering):
+        """Lets everything through."""
+
+    async def filter_response(self, pop, worker, request, response, filtering):
+        """Lets everything through."""
+
+    def end_filter(self, worker, filtering):
+        """Nothing is held."""
+
     def drop_instance(self, pop, worker, instance):
         """Counted, if there was one."""
         if instance.handle is not None:
@@ -211,6 +220,7 @@ def sim_world(pops=(), guests: Guests | None = None, origin: Origin | None = Non
     w.fetch_bundle, w.load_worker = guests.fetch_bundle, guests.load_worker
     w.unload_worker, w.run_worker = guests.unload_worker, guests.run_worker
     w.make_instance, w.drop_instance = guests.make_instance, guests.drop_instance
+    w.filter_request, w.filter_response, w.end_filter = guests.filter_request, guests.filter_response, guests.end_filter
     w.fetch_origin = (origin or Origin()).fetch_origin
     return w
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgesim.wasm.proxy.calls import CallTasks
 from edgesim.wasm.proxy.run import FilterRun, boot, deliver
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from edgesim.model.worker import Limits
     from edgesim.wasm.engine import Ticker
     from edgesim.wasm.guest import Grants, GuestRequest, Outbound
-    from edgesim.wasm.proxy.module import ProxyModule
     from edgesim.wasm.proxy.vm import Vm
 
 _log: Final = logging.getLogger(__name__)
@@ -35,8 +34,8 @@ class Source(Protocol):
     """Where a filter's module comes from; it may be replaced by better code at any time."""
 
     @property
-    def linked(self) -> ProxyModule:
-        """The module that new VMs are made of."""
+    def linked(self) -> Any:
+        """The `ProxyModule` that new VMs are made of."""
         ...
 
 
@@ -77,7 +76,7 @@ class Plugin:
 
     def instantiate(self) -> Vm:
         """A new VM with this plugin's limits. On any thread."""
-        vm = self._source.linked.instantiate(self.state)
+        vm: Vm = self._source.linked.instantiate(self.state)
         vm.may_call = self.outbound is not None
         return vm
 

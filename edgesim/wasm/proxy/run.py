@@ -387,6 +387,10 @@ class FilteredBody:
         self._source = source
         self._ended = False
 
+    def of(self, run: FilterRun) -> bool:
+        """Whether it is this run's."""
+        return self._run is run
+
     async def next(self) -> bytes | None:
         """The next chunk that the filter lets through; None at the end. Raises GuestError, or what the sender raised."""
         while not self._ended:
