@@ -28,6 +28,7 @@ LONG_MODULES: dict[str, int] = {}
 # Files outside tests/e2e that may call sleep, with the reason.
 SLEEPERS = {
     "tests/contract/test_guest_abi.py": "watches the loop's own timers while guests spin",
+    "tests/guests/py/app.py": "a guest's own timer, on a host that is tested",
     "tests/live/control/test_service.py": "epochs are milliseconds of the clock: a second one takes a second millisecond",
     "tests/live/test_metrics.py": "sleeps on a virtual loop",
     "tests/parity/harness.py": "sleeps on a virtual loop",

