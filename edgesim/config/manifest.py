@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from edgesim.config.filter_settings import AppTools, FilterTable, filter_problems, filters_in
 from edgesim.config.messages import DeployRequest
 from edgesim.config.releases import APP_PATTERN, COMPONENT_PATTERN, DeployComponent, LimitsModel, ReuseModel, RouteModel
 from edgesim.config.reuse import ReuseTable
@@ -51,6 +52,8 @@ class ComponentSource:
     environment: tuple[tuple[str, str], ...] = ()
     limits: Limits = field(default_factory=Limits)
     reuse: Reuse = field(default_factory=Reuse)
+    configuration: str = ""
+    fail_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,7 @@ class AppSource:
     name: str
     components: tuple[ComponentSource, ...]
     routes: tuple[Route, ...]
+    filters: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -81,10 +85,13 @@ class AppSource:
                     limits=LimitsModel(**{name: getattr(c.limits, name) for name in LimitsModel.model_fields}),
                     environment=c.environment,
                     reuse=ReuseModel(**asdict(c.reuse)),
+                    configuration=c.configuration,
+                    fail_open=c.fail_open,
                 )
                 for c in self.components
             ),
             routes=tuple(RouteModel(pattern=r.pattern, component=r.component) for r in self.routes),
+            filters=self.filters,
             prefetch=prefetch,
             message=message,
         )
@@ -220,7 +227,7 @@ class _Triggers(FileModel):
     redis: Unsupported = None
 
 
-class _EdgesimTable(LimitsTable, ReuseTable):
+class _EdgesimTable(LimitsTable, ReuseTable, FilterTable):
     """`[component.<id>.tool.edgesim]`."""
 
 
@@ -259,6 +266,7 @@ class _Application(FileModel):
     description: str = ""
     authors: list[str] = Field(default_factory=list)
     trigger: Unsupported = None
+    tool: AppTools = AppTools()
 
 
 class _Manifest(FileModel):
@@ -295,10 +303,13 @@ def _load_manifest(path: Path, name: str | None, limits_profile: str | None) -> 
                 environment=tuple(table.environment.items()),
                 limits=table.tool.edgesim.limits(limits_profile),
                 reuse=table.tool.edgesim.reuse(),
+                configuration=table.tool.edgesim.configuration_text(),
+                fail_open=table.tool.edgesim.fail_open,
             )
             for key, table in model.component.items()
         ),
         routes=tuple(Route(pattern=t.route, component=t.component) for t in model.trigger.http),
+        filters=tuple(model.application.tool.edgesim.filters),
     )
 
 
@@ -334,6 +345,7 @@ class _References:
             yield self._source.problem(("application", "name"), message, _APP_HELP)
         yield from self._routes()
         yield from self._unrouted()
+        yield from filter_problems(self._source, self._components, [t.get("component") for t in self._triggers])
         for key, table in self._components.items():
             if not _COMPONENT.fullmatch(key):
                 message = f"'{clip(key)}' cannot be a component's id"
@@ -362,7 +374,7 @@ class _References:
         if not routed or not all(isinstance(component, str) for component in routed):
             return
         for key in self._components:
-            if key not in routed:
+            if key not in routed and key not in filters_in(self._source.data):
                 hint = f'add a [[trigger.http]] with component = "{clip(key)}", or remove it'
                 message = f"no route leads to the component '{clip(key)}'"
                 yield self._source.problem(("component", key), message, hint, on_key=True)
