@@ -65,13 +65,19 @@ def componentize(core: bytes) -> bytes:
     return bytes(out)
 
 
-def compile_c(source: Path, *defines: str) -> bytes:
+FILTER_FLAGS = (
+    "--target=wasm32-freestanding", "-Os", "-nostdlib", "-s", "-Wl,--no-entry", "-Wl,--export-memory", "-Wl,-z,stack-size=16384",
+    "-Wl,--strip-all",
+)  # fmt: skip
+
+
+def compile_c(source: Path, *defines: str, flags: tuple[str, ...] = ZIG_FLAGS) -> bytes:
     """A freestanding core module from C, by zig's clang."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "out.wasm"
-        flags = [*ZIG_FLAGS, *(f"-D{define}" for define in defines)]
+        options = [*flags, *(f"-D{define}" for define in defines)]
         subprocess.run(
-            [sys.executable, "-m", "ziglang", "cc", *flags, "-o", str(target), source.name],
+            [sys.executable, "-m", "ziglang", "cc", *options, "-o", str(target), source.name],
             cwd=source.parent,
             check=True,
         )
@@ -81,6 +87,8 @@ def compile_c(source: Path, *defines: str) -> bytes:
 BUILDS = {
     "hello/hello.wasm": lambda: componentize(compile_c(HERE / "hello/hello.c")),
     "hello-v2/hello.wasm": lambda: componentize(compile_c(HERE / "hello/hello.c", 'GREETING="welcome"')),
+    "filter-auth/auth.wasm": lambda: compile_c(HERE / "filter-auth/auth.c", flags=FILTER_FLAGS),
+    "filter-headers/headers.wasm": lambda: compile_c(HERE / "filter-headers/headers.c", flags=FILTER_FLAGS),
     "hello-wagi/hello.wasm": lambda: wat2wasm((HERE / "hello-wagi/hello.wat").read_text()),
 }
 

@@ -13,9 +13,11 @@ from edgesim.errors import NotFoundError, UsageError
 from edgesim.model.ids import AppName, Digest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgesim.config.releases import DeployComponent
     from edgesim.live.blobs import BlobStore
-    from edgesim.model.worker import Abi, Component
+    from edgesim.model.worker import Abi, Component, Route
 
 
 class Inspected(Protocol):
@@ -62,3 +64,20 @@ async def check_component(wanted: DeployComponent, blobs: BlobStore, inspect: In
     return component_value(
         ComponentModel(id=wanted.id, digest=digest, size_bytes=path.stat().st_size, abi=inspected.abi, **settings)
     )
+
+
+def check_roles(components: Sequence[Component], routes: Sequence[Route], filters: Sequence[str]) -> None:
+    """Filters filter and workers serve. Raises UsageError."""
+    abis = {c.id: c.abi for c in components}
+    for route in routes:
+        if abis[route.component] == "proxy-wasm":
+            raise UsageError(
+                f"the component {route.component!r} is a Proxy-Wasm filter and cannot serve {route.pattern}",
+                help="name it in [application.tool.edgesim] filters, and give the route to a worker or to nobody",
+            )
+    for name in filters:
+        if abis[name] != "proxy-wasm":
+            raise UsageError(
+                f"the component {name!r} is no filter: its file is {abis[name]}",
+                help="filters are Proxy-Wasm modules, which export proxy_abi_version_0_2_1",
+            )
