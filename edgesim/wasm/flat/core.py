@@ -67,6 +67,8 @@ class CoreModule:
     """Where each function's body lies in `code`."""
     code: bytes = b""
     code_bytes: int = 0
+    size_bytes: int = 0
+    """Of the whole module."""
     names: list[tuple[int, bytes]] = field(default_factory=list)
     """Functions' names, each with its size in front."""
 
@@ -199,7 +201,7 @@ def _function_names(reader: Reader) -> list[tuple[int, bytes]]:
 
 def parse(reader: Reader) -> CoreModule:
     """Read the sections of a module. Raises Unsupported for sections and kinds that are not known here."""
-    module = CoreModule()
+    module = CoreModule(size_bytes=reader.end - reader.at)
     for number, content in binary.sections(reader, binary.MODULE):
         if number == 0:
             module.names = module.names or _function_names(content)

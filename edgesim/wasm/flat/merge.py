@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 
 HOST_MODULE: Final = "h"
 """What the merged module imports host functions from."""
-_MAX_BYTES: Final = 256 << 20
+_MAX_BYTES: Final = 128 << 20
 """Of all modules that are merged; a module counts each time that it is instantiated."""
+_MAX_ENTITIES: Final = 500_000
+"""Functions, tables, memories, globals and tags, counted in the same way. Large guests have 15,000."""
 _HOST: Final = -1
 
 
@@ -89,8 +91,10 @@ def merge(instances: Sequence[CoreInstance], exports: Mapping[str, Source]) -> b
 
 class _Merger:
     def __init__(self, instances: Sequence[CoreInstance]) -> None:
-        if sum(i.module.code_bytes + i.module.data.end - i.module.data.at for i in instances) > _MAX_BYTES:
+        if sum(i.module.size_bytes for i in instances) > _MAX_BYTES:
             raise Unsupported(f"core modules of more than {_MAX_BYTES >> 20} MiB together")
+        if sum(len(i.module.imports) + sum(i.module.counts) for i in instances) > _MAX_ENTITIES:
+            raise Unsupported(f"core modules of more than {_MAX_ENTITIES:,} functions, globals and the like together")
         self._instances = instances
         self._spaces: list[list[list[Entity]]] = []
         """Per instance and kind: the entity behind each index."""

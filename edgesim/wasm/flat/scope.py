@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MAX_TYPE_PARTS: Final = 10_000
 """Parts of one type, a shared part counted wherever it is used. wasi:http's largest function type has about 400."""
 _MAX_TYPE_DEPTH: Final = 100
+_MAX_PARTS: Final = 1_000_000
+"""Parts of all types, counted each time that a definition is evaluated. Guests have about 2,000."""
 _MAX_FLAGS: Final = 32
 
 
@@ -74,6 +76,7 @@ class TypeTable:
     """Evaluates type definitions and keeps account of their sizes."""
 
     def __init__(self) -> None:
+        self._parts = 0
         self._sizes: dict[int, tuple[int, int, object]] = {}
         """By identity: parts, depth, and the type itself, which keeps its identity from being used again."""
 
@@ -106,6 +109,9 @@ class TypeTable:
 
     def define(self, scope: Scope, written: syntax.Compound | syntax.Func) -> ValType | FuncType:
         """Evaluate a definition."""
+        self._parts += len(written.params if isinstance(written, syntax.Func) else written.parts or written.labels)
+        if self._parts > _MAX_PARTS:
+            raise Unsupported(f"types of more than {_MAX_PARTS:,} parts")
         if isinstance(written, syntax.Func):
             params = tuple((name, self.value(scope, ref)) for name, ref in written.params)
             result = self.optional(scope, written.result)

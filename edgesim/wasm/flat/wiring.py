@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _MAX_DEFINITIONS: Final = 300_000
 """Definitions carried out, those of a component counted each time that it is instantiated. Guests have hundreds."""
+_MAX_BYTES: Final = 64 << 20
+"""Of definitions that are read, without core modules and nested components, counted in the same way."""
 _MAX_INSTANCES: Final = 1_000
 """Component instances, and core instances."""
 _MAX_NESTING: Final = 50
@@ -78,6 +80,7 @@ class Wiring:
         self.types = TypeTable()
         self._modules: dict[int, CoreModule] = {}
         self._definitions = 0
+        self._bytes = 0
         self._nesting = 0
 
     def instantiate(
@@ -119,6 +122,9 @@ class Wiring:
             raise Unsupported(f"more than {_MAX_DEFINITIONS:,} definitions")
 
     def _each(self, content: Reader, define: Any) -> None:
+        self._bytes += content.end - content.at
+        if self._bytes > _MAX_BYTES:
+            raise Unsupported(f"definitions of more than {_MAX_BYTES >> 20} MiB")
         for _ in range(content.count()):
             self._count()
             define(content)

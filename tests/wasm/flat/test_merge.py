@@ -220,7 +220,7 @@ def test_unknown_instructions_are_refused(body: bytes):
 
 def test_modules_may_not_be_too_large_together(monkeypatch):
     """A module counts as often as it is instantiated."""
-    monkeypatch.setattr("edgesim.wasm.flat.merge._MAX_BYTES", 100)
+    monkeypatch.setattr("edgesim.wasm.flat.merge._MAX_BYTES", 150)
     module = parse("(module (func " + "nop " * 40 + "))")
     merge([CoreInstance(module, ())] * 2, {})
 
