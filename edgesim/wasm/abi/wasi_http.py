@@ -8,18 +8,19 @@ from weakref import WeakKeyDictionary
 
 import wasmtime
 
-from edgesim.errors import BundleError, GuestOutputError
+from edgesim.errors import BundleError
 from edgesim.wasm import raw
 from edgesim.wasm.component import VAL, ComponentGuest, Prepared
+from edgesim.wasm.flat.http import HANDLER, LinkedFlat, check_response
 from edgesim.wasm.host import host_functions
 from edgesim.wasm.host.http import IncomingRequest, ResponseOutparam
 from edgesim.wasm.linking import imported_functions, is_function, link
 
 if TYPE_CHECKING:
     from edgesim.model.worker import Abi, Limits
+    from edgesim.wasm.flat.plan import Plan
     from edgesim.wasm.guest import Grants, GuestRequest
 
-_HANDLER: Final = "wasi:http/incoming-handler@0.2."
 _TRAPS_WHEN_CALLED: Final = ("wasi:filesystem/", "wasi:sockets/")
 """Packages that common toolchains import and rarely call. There are no files and no sockets."""
 _RESOURCE: Final = 21
@@ -104,18 +105,7 @@ class HttpCall:
 
     def finish(self) -> None:
         """`handle` has returned: there must be a whole response."""
-        tail = self.guest.log.tail()
-        if self._outparam.error:
-            raise GuestOutputError(f"the worker answered with the error {self._outparam.error}{tail}")
-        response = self._outparam.response
-        if response is None:
-            raise GuestOutputError(
-                f"the worker ended without a response{tail}", help="call response-outparam.set before returning"
-            )
-        if response.body_taken and not response.body.finished:
-            raise GuestOutputError(
-                f"the worker ended in the middle of its response body{tail}", help="call outgoing-body.finish"
-            )
+        check_response(self.guest, self._outparam)
 
     def leave(self) -> HttpInstance | None:
         """The instance, which can serve again."""
@@ -138,7 +128,7 @@ class LinkedComponent:
 
     def __init__(self, engine: Any, component: Any) -> None:
         linker, conversions, callbacks = link(engine, component, host_functions())
-        export = next(name for name in component.type.exports(engine) if name.startswith(_HANDLER))
+        export = next(name for name in component.type.exports(engine) if name.startswith(HANDLER))
         interface = component.get_export_index(export)
         index = component.get_export_index("handle", interface)
         handle = component.type.exports(engine)[export].ty.exports(engine)["handle"].ty
@@ -174,7 +164,7 @@ class WasiHttpAbi:
     def detect(self, engine: Any, compiled: Any) -> bool:
         """Whether the component exports the handler interface of 0.2."""
         for name, export in compiled.type.exports(engine).items():
-            if name.startswith(_HANDLER):
+            if name.startswith(HANDLER):
                 interface = getattr(export, "ty", export)
                 return hasattr(interface, "exports") and "handle" in interface.exports(engine)
         return False
@@ -202,6 +192,10 @@ class WasiHttpAbi:
     def link(self, engine: Any, compiled: Any) -> LinkedComponent:
         """Connect the host functions."""
         return LinkedComponent(engine, compiled)
+
+    def link_flat(self, engine: Any, module: Any, plan: Plan) -> LinkedFlat:
+        """Connect the host functions to the component as one core module. Raises Unsupported when that cannot be."""
+        return LinkedFlat(engine, module, plan, host_functions())
 
 
 ABI: Final = WasiHttpAbi()
