@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from edgesim.core.request import Response, Timings
@@ -85,6 +86,7 @@ class WasmGuests:
             raise
         except EdgesimError as exc:
             raise StartError(f"{component.id} could not be loaded: {exc.message}", help=exc.help) from exc
+        phases = loaded.phases
         grants = make_grants(pop, worker, self._blobs, self._outbound)
         if component.abi == "proxy-wasm":
             try:
@@ -94,13 +96,24 @@ class WasmGuests:
                 raise
         else:
             worker.handle = (loaded, grants)
+            phases += await self._warm_up(worker, loaded, grants)
         worker.loaded_bytes = loaded.size_bytes
         if loaded.abi == "wasi-http":
             # It lets no second request in while it serves one. Spin ignores the count for WASI 0.2 too.
             worker.reuse = replace(component.reuse, max_instance_concurrent_reuse_count=(1, 1))
         else:
             worker.reuse = Reuse()  # a command ends with its request
-        return tuple(loaded.phases)
+        return phases
+
+    async def _warm_up(
+        self, worker: Worker, loaded: LoadedWorker, grants: Grants
+    ) -> tuple[tuple[PhaseName, float], ...]:
+        """One run for nothing, when a deployment has caused the start: a request that waits would only wait longer."""
+        if worker.users:
+            return ()
+        begin = perf_counter()
+        ran = await loaded.warm_up(worker.component.limits, grants)
+        return (("warm_up", perf_counter() - begin),) if ran else ()
 
     def unload_worker(self, pop: Pop, worker: Worker) -> None:
         """Give this PoP's use of the module back."""

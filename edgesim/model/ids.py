@@ -50,7 +50,7 @@ OUTCOMES: Final[tuple[Outcome, ...]] = (
 )
 STARTS: Final[tuple[Start, ...]] = ("absent", "disk", "fresh", "reused")
 
-PhaseName = Literal["distribute", "fetch", "compile", "load", "shared", "instantiate", "init", "first_call"]
+PhaseName = Literal["distribute", "fetch", "compile", "load", "shared", "warm_up", "instantiate", "init", "first_call"]
 """The phases of a cold start, in their order; `shared` replaces one that another PoP's start had already done."""
 PHASES: Final[tuple[PhaseName, ...]] = (
     "distribute",
@@ -58,6 +58,7 @@ PHASES: Final[tuple[PhaseName, ...]] = (
     "compile",
     "load",
     "shared",
+    "warm_up",
     "instantiate",
     "init",
     "first_call",

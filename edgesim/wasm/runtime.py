@@ -59,7 +59,7 @@ class Inspection:
 class _Module:
     """A linked worker that any number of `LoadedWorker`s share."""
 
-    __slots__ = ("abi", "artifact_bytes", "linked", "tier", "users", "warm")
+    __slots__ = ("abi", "artifact_bytes", "linked", "tier", "users", "warm", "warmed_with")
 
     def __init__(self, compiled: Compiled, linked: Linked) -> None:
         self.abi: Abi = compiled.facts.abi
@@ -68,7 +68,8 @@ class _Module:
         self.linked = linked
         self.users = 0
         self.warm = False
-        """Whether its warm-up run is over."""
+        """Whether it has had its warm-up run."""
+        self.warmed_with: tuple[Limits, Grants] | None = None
 
 
 class LoadedWorker:
@@ -137,15 +138,18 @@ class LoadedWorker:
         await Execution(call, limits, self._runtime.ticker, self._runtime.pool, kept).prepare()
         return kept
 
-    async def warm_up(self, limits: Limits, grants: Grants = NO_GRANTS) -> None:
+    async def warm_up(self, limits: Limits, grants: Grants = NO_GRANTS) -> bool:
         """Run the guest once for `GET /`, without a way out, so that no request pays for pages that are touched first.
 
-        What it answers, and whether it fails, does not matter. Once per module in a process.
+        What it answers, and whether it fails, does not matter. Once per module in a process: whether this was it.
         """
         module = self._module
-        if not module.warm:
-            module.warm = True
-            await self._runtime.warm_up(module.linked, limits, grants)
+        if module.warm:
+            return False
+        module.warm = True
+        module.warmed_with = (limits, grants)
+        await self._runtime.warm_up(module.linked, limits, grants)
+        return True
 
 
 class Runtime:
@@ -322,6 +326,8 @@ class Runtime:
             _log.warning("%s keeps the code of its first compilation: %s", digest[:12], exc)
             return
         module = self._modules.get(digest)
+        if module is not None and module.warmed_with is not None:
+            await self.warm_up(linked, *module.warmed_with)
         if module is not None:
             module.linked, module.tier, module.artifact_bytes = linked, "cranelift", better.artifact.size_bytes
 

@@ -9,7 +9,7 @@ from wasmtime import wat2wasm
 
 from edgesim.errors import AbiMismatchError, BundleError, BundleTooLargeError, StartError, TrustError
 from edgesim.model.worker import Component
-from edgesim.wasm import runtime as runtime_module
+from edgesim.wasm import compiler as compiler_module
 from edgesim.wasm.runtime import Runtime
 from tests.support.wasm import GENEROUS, hello, load, request
 
@@ -201,7 +201,7 @@ async def test_a_component_with_unknown_imports_is_refused(runtime, tmp_path):
 
 async def test_a_bundle_over_the_limit_is_refused_unread(runtime, tmp_path, monkeypatch):
     """Before it is compiled."""
-    monkeypatch.setattr(runtime_module, "MAX_BUNDLE_BYTES", 1000)
+    monkeypatch.setattr(compiler_module, "MAX_BUNDLE_BYTES", 1000)
     with pytest.raises(BundleTooLargeError, match="limit"):
         await runtime.inspect(write(tmp_path, bytes(1001)))
 
@@ -234,7 +234,7 @@ async def test_a_compiler_that_dies_is_reported(runtime, bundle, monkeypatch, tm
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\necho broken >&2\nexit 9\n")
     script.chmod(0o755)
-    monkeypatch.setattr(runtime_module.sys, "executable", str(script))
+    monkeypatch.setattr(compiler_module.sys, "executable", str(script))
     with pytest.raises(BundleError, match="ended with code 9: broken"):
         await runtime.inspect(bundle[0])
 
