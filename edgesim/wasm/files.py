@@ -7,13 +7,15 @@ host's file system can be reached, since a path is looked up here and never ther
 from __future__ import annotations
 
 import mmap
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from edgesim.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+MAX_PATH_CHARS: Final = 4096
 
 
 class GuestFile:
@@ -53,7 +55,74 @@ class GuestDirectory:
         self.entries: dict[str, GuestNode] = {}
 
 
+class FileError(Exception):
+    """Why a file operation fails: a case of `wasi:filesystem/types.error-code`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 GuestNode: TypeAlias = "GuestFile | GuestDirectory"
+
+
+def _check_path(path: str) -> None:
+    """Raises FileError for what cannot be a relative path."""
+    if len(path) > MAX_PATH_CHARS:
+        raise FileError("name-too-long")
+    if path.startswith("/"):
+        raise FileError("not-permitted")
+    if not path:
+        raise FileError("no-entry")
+    if "\0" in path:
+        raise FileError("invalid")
+
+
+def find(start: GuestDirectory, path: str) -> GuestNode:
+    """What is at a path relative to a directory. Raises FileError; a way out of the directory is `not-permitted`."""
+    _check_path(path)
+    way: list[GuestNode] = [start]
+    for part in path.split("/"):
+        directory = way[-1]
+        if not isinstance(directory, GuestDirectory):
+            raise FileError("not-directory")
+        if part == "..":
+            way.pop()
+            if not way:
+                raise FileError("not-permitted")
+        elif part not in ("", "."):
+            if part not in directory.entries:
+                raise FileError("no-entry")
+            way.append(directory.entries[part])
+    return way[-1]
+
+
+def open_for_reading(
+    start: GuestDirectory, path: str, *, directory: bool, create: bool, exclusive: bool, write: bool
+) -> GuestNode:
+    """What `open-at` and `path_open` open, with POSIX's rules for a read-only file system. Raises FileError.
+
+    Args:
+        start: where the path begins.
+        path: relative.
+        directory: it must be a directory.
+        create: it may be missing, which cannot be helped here.
+        exclusive: with `create`, it must be missing.
+        write: it is to be written or truncated.
+    """
+    try:
+        node = find(start, path)
+    except FileError as exc:
+        if create and exc.code == "no-entry":
+            raise FileError("read-only") from exc
+        raise
+    if create and exclusive:
+        raise FileError("exist")
+    if directory and isinstance(node, GuestFile):
+        raise FileError("not-directory")
+    if write:
+        raise FileError("read-only" if isinstance(node, GuestFile) else "is-directory")
+    return node
 
 
 class FileTree:

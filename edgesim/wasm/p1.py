@@ -2,8 +2,8 @@
 
 wasmtime's native functions ignore epoch deadlines and memory caps (a guest slept 4 s in `poll_oneoff` past a 50 ms deadline,
 and wrote 264 MB to stdout in 0.5 s), so none of them is linked. stdin streams from the request, stdout goes to the CGI
-parser, stderr to a bounded log, clocks and randomness are real; there are no files and no sockets. Guest pointers are
-checked before each copy. `fd_read`, `fd_write` and `poll_oneoff` may wait on the event loop; the others never do.
+parser, stderr to a bounded log, clocks and randomness are real, files are those of the bundle (`p1_files.py`); there are no
+sockets. Guest pointers are checked before each copy. `fd_read`, `fd_write` and `poll_oneoff` may wait on the event loop; the others never do.
 
 Source: WASI snapshot preview 1, `typenames.witx` and `wasi_snapshot_preview1.witx`.
 """
@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import wasmtime
 
-from edgesim.wasm import raw
+from edgesim.wasm import p1_files, raw
 from edgesim.wasm.execution import LIVE, Guest, finish_at_once
 from edgesim.wasm.guest import CHUNK_BYTES, Exited, Suspend
+from edgesim.wasm.p1_errno import EBADF, EFAULT, EINVAL, ENOSYS, SUCCESS, P1Error
+from edgesim.wasm.p1_files import OpenFiles, read_file
 from edgesim.wasm.p1_poll import poll_oneoff
 
 if TYPE_CHECKING:
@@ -29,13 +31,12 @@ if TYPE_CHECKING:
     from edgesim.model.worker import Limits
     from edgesim.wasm.guest import Grants, GuestRequest
 
+__all__ = ["EBADF", "EFAULT", "EINVAL", "ENOSYS", "SUCCESS", "P1Error"]  # for modules that speak it (`proxy/`)
+
 MODULE: Final = "wasi_snapshot_preview1"
 
-SUCCESS, EBADF, EFAULT, EINVAL, ENOSYS, ENOTSUP, EPIPE, ESPIPE = 0, 8, 21, 28, 52, 58, 64, 70
 _MAX_IOVECS: Final = 1024
 _MAX_RANDOM_BYTES: Final = 1 << 20
-_CHARACTER_DEVICE: Final = 2
-_RIGHTS_READ, _RIGHTS_WRITE, _RIGHTS_POLL = 1 << 1, 1 << 6, 1 << 27
 
 SIGNATURES: Final[dict[str, str]] = {
     "args_get": "ii", "args_sizes_get": "ii", "environ_get": "ii", "environ_sizes_get": "ii", "clock_res_get": "ii",
@@ -52,21 +53,14 @@ SIGNATURES: Final[dict[str, str]] = {
 """Parameters of each function, `i` for i32 and `I` for i64. All return an i32 error number, except `proc_exit`."""
 
 
-class P1Error(Exception):
-    """Ends a host function with a WASI error number."""
-
-    def __init__(self, errno: int) -> None:
-        super().__init__(errno)
-        self.errno = errno
-
-
 class P1Guest(Guest):
     """A guest with preview 1's view of the world. `stdout` is what takes its output."""
 
-    __slots__ = ("args", "environ", "instance", "memory", "stdout")
+    __slots__ = ("args", "environ", "files", "instance", "memory", "stdout")
 
     def __init__(self, engine: int, request: GuestRequest, limits: Limits, grants: Grants) -> None:
         super().__init__(engine, request, limits, grants)
+        self.files = OpenFiles(grants.files)
         self.args: Sequence[bytes] = ()
         self.environ: Sequence[bytes] = ()
         self.stdout: Callable[[bytes], None] = self.output.write
@@ -166,43 +160,6 @@ def _clock_time_get(guest: P1Guest, clock: int, _precision: int, out: int) -> in
     return SUCCESS
 
 
-def _fd_fdstat_get(guest: P1Guest, fd: int, out: int) -> int:
-    _standard(fd)
-    rights = (_RIGHTS_WRITE if fd else _RIGHTS_READ) | _RIGHTS_POLL
-    guest.write(out, struct.pack("<BxHxxxxQQ", _CHARACTER_DEVICE, 0, rights, 0))
-    return SUCCESS
-
-
-def _fd_close(_guest: P1Guest, fd: int) -> int:
-    _standard(fd)
-    return SUCCESS
-
-
-def _fd_fdstat_set_flags(_guest: P1Guest, fd: int, _flags: int) -> int:
-    _standard(fd)
-    return ENOTSUP
-
-
-def _fd_filestat_get(guest: P1Guest, fd: int, out: int) -> int:
-    _standard(fd)
-    guest.write(out, struct.pack("<QQB7xQQQQQ", 0, fd, _CHARACTER_DEVICE, 1, 0, 0, 0, 0))
-    return SUCCESS
-
-
-def _fd_seek(_guest: P1Guest, fd: int, _offset: int, _whence: int, _out: int) -> int:
-    _standard(fd)
-    return ESPIPE
-
-
-def _fd_tell(_guest: P1Guest, fd: int, _out: int) -> int:
-    _standard(fd)
-    return ESPIPE
-
-
-def _no_files(_guest: P1Guest, *_args: int) -> int:
-    return EBADF
-
-
 def _proc_exit(_guest: P1Guest, code: int) -> int:
     raise Exited(code)
 
@@ -218,19 +175,13 @@ def _random_get(guest: P1Guest, pointer: int, size: int) -> int:
     return SUCCESS
 
 
-def _standard(fd: int) -> None:
-    """Only stdin, stdout and stderr exist."""
-    if fd > 2:
-        raise P1Error(EBADF)
-
-
 # -- functions that may wait: they return an error number or a Suspend ---------------------------------------------------
 
 
 def _fd_read(guest: P1Guest, fd: int, iovs: int, count: int, out: int) -> int | Suspend:
-    if fd != 0:
-        return EBADF
     targets = guest.iovecs(iovs, count)
+    if fd != 0:
+        return read_file(guest, fd, targets, out) if fd > 2 else EBADF
 
     def copy(_nothing: object = None) -> int:
         wanted = min(CHUNK_BYTES, sum(size for _, size in targets))
@@ -279,11 +230,7 @@ def _fd_write(guest: P1Guest, fd: int, iovs: int, count: int, out: int) -> int |
 _AT_ONCE: Final[dict[str, Callable[..., int]]] = {
     "args_get": _args_get, "args_sizes_get": _args_sizes_get, "environ_get": _environ_get,
     "environ_sizes_get": _environ_sizes_get, "clock_res_get": _clock_res_get, "clock_time_get": _clock_time_get,
-    "fd_close": _fd_close, "fd_fdstat_get": _fd_fdstat_get, "fd_fdstat_set_flags": _fd_fdstat_set_flags,
-    "fd_filestat_get": _fd_filestat_get, "fd_seek": _fd_seek, "fd_tell": _fd_tell, "fd_prestat_get": _no_files,
-    "fd_prestat_dir_name": _no_files, "path_open": _no_files, "path_filestat_get": _no_files,
-    "path_create_directory": _no_files, "path_unlink_file": _no_files, "fd_readdir": _no_files,
-    "proc_exit": _proc_exit, "sched_yield": _sched_yield, "random_get": _random_get,
+    "proc_exit": _proc_exit, "sched_yield": _sched_yield, "random_get": _random_get, **p1_files.AT_ONCE,
 }  # fmt: skip
 _MAY_WAIT: Final[dict[str, Callable[..., int | Suspend]]] = {
     "fd_read": _fd_read,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edgesim.wasm.guest import Suspend
 from edgesim.wasm.host.waits import wait_any
+from edgesim.wasm.p1_files import is_open
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -84,6 +85,8 @@ def _fired(guest: P1Guest, wait: _Wait) -> bytes | None:
     """The event of a subscription that has come true, or None."""
     if wait.tag == _CLOCK:
         return wait.event() if time.monotonic() >= wait.due_s else None
+    if wait.fd > _STDERR and wait.tag == _READ and is_open(guest, wait.fd):
+        return wait.event(size=1)  # a file never makes anybody wait
     if wait.fd > _STDERR or (wait.tag == _READ) != (wait.fd == _STDIN):
         return wait.event(_EBADF)
     if wait.fd == _STDIN:

@@ -1,4 +1,4 @@
-"""wasi:cli and the empty wasi:filesystem: environment, exit, standard streams. No arguments, no terminal, no files."""
+"""wasi:cli: environment, exit, standard streams. No arguments, no working directory, no terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ def get_environment(guest: ComponentGuest) -> Prepared:
 
 
 @TABLE.add("wasi:cli/environment", "get-arguments")
-@TABLE.add("wasi:filesystem/preopens", "get-directories")
 def nothing(_guest: ComponentGuest) -> list[Any]:
     """An empty list."""
     return []
@@ -34,11 +33,6 @@ def nothing(_guest: ComponentGuest) -> list[Any]:
 @TABLE.add("wasi:cli/terminal-stderr", "get-terminal-stderr")
 def none(_guest: ComponentGuest) -> None:
     """There is no directory and no terminal."""
-
-
-@TABLE.add("wasi:filesystem/types", "filesystem-error-code")
-def no_filesystem_error(_guest: ComponentGuest, _error: object) -> None:
-    """No stream error here comes from a file."""
 
 
 @TABLE.add("wasi:cli/exit", "exit")

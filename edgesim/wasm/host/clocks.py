@@ -1,4 +1,4 @@
-"""wasi:clocks: real clocks, and timers that wait on the event loop."""
+"""wasi:clocks: real clocks, timers that wait on the event loop, and a timezone, which is UTC everywhere."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 TABLE: Final = HostTable()
 _MONOTONIC, _WALL = "wasi:clocks/monotonic-clock", "wasi:clocks/wall-clock"
+_ZONE: Final = "wasi:clocks/timezone"
 _RESOLUTION_NS: Final = 1000
 
 
@@ -51,3 +52,15 @@ def wall_now(_guest: ComponentGuest) -> dict[str, int]:
 def wall_resolution(_guest: ComponentGuest) -> dict[str, int]:
     """A microsecond."""
     return {"seconds": 0, "nanoseconds": _RESOLUTION_NS}
+
+
+@TABLE.add(_ZONE, "display")
+def timezone_display(_guest: ComponentGuest, _when: dict[str, int]) -> dict[str, object]:
+    """UTC: where a PoP is says nothing about its users."""
+    return {"utc-offset": 0, "name": "UTC", "in-daylight-saving-time": False}
+
+
+@TABLE.add(_ZONE, "utc-offset")
+def utc_offset(_guest: ComponentGuest, _when: dict[str, int]) -> int:
+    """Seconds."""
+    return 0
