@@ -161,8 +161,8 @@ class _Api:
                 f"{request.method} {request.path[:200]}: {what}", help="docs/reference/api.md lists the routes"
             )
             return _error(error, exc.status)
-        except (ConnectionError, aiohttp.ClientPayloadError):
-            return _error(InputError("the client hung up within its request"), 400)
+        except (ConnectionError, aiohttp.ClientPayloadError, web.RequestPayloadError):
+            return _error(InputError("the client hung up within its request, or its body is malformed"), 400)
         except Exception:  # noqa: BLE001 - the last line of defence: logged here, an answer without a traceback there
             _log.exception("%s %s", request.method, request.path)
             return _error(EdgesimError("the control plane failed; its log says why"), 500)

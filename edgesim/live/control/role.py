@@ -77,7 +77,8 @@ class ControlRole:
             supervisor=supervisor,
             metrics=metrics_handler(self._recorder),
         )
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        # A coded upload is taken byte for byte: what is small on the wire stays small here.
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, auto_decompress=False)
         await self._runner.setup()
         site = web.TCPSite(self._runner, LOOPBACK, config.port, backlog=BACKLOG)
         try:
