@@ -37,6 +37,8 @@ SMALL_BYTES: Final = 64 * 1024
 """Bodies up to this go out in one write with their head."""
 _log = logging.getLogger(__name__)
 _NOT_FORWARDED: Final = HOP_BY_HOP | {"expect"}
+_WAITING: Final = "edgesim.waiting-body"
+"""Key of a request under which its body stands while its client waits for leave to send it."""
 
 
 class IncomingBody:
@@ -58,9 +60,7 @@ class IncomingBody:
         Raises:
             RequestError: the body is larger than the limit, or broken.
         """
-        if self._transport is not None:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110 §10.1.1: this hop's to answer
-            self._transport = None
+        self.invite()
         try:
             chunk = await self._stream.readany()
         except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as exc:
@@ -71,6 +71,12 @@ class IncomingBody:
         if self._left < 0:
             raise too_large(self._limit)
         return chunk
+
+    def invite(self) -> None:
+        """Let a client that waits for leave send its body. Not after the head of the answer, which must come later."""
+        if self._transport is not None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110 §10.1.1: this hop's to answer
+            self._transport = None
 
     def close(self) -> None:
         """Nothing: aiohttp drains or closes the connection itself."""
@@ -109,7 +115,10 @@ def request_body(request: web.BaseRequest, limit_bytes: int) -> IncomingBody | N
     if (request.content_length or 0) > limit_bytes:
         raise too_large(limit_bytes)
     waits = request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11
-    return IncomingBody(request.content, limit_bytes, request.transport if waits else None)
+    body = IncomingBody(request.content, limit_bytes, request.transport if waits else None)
+    if waits:
+        request[_WAITING] = body
+    return body
 
 
 async def send(
@@ -134,6 +143,8 @@ async def send(
             ):
                 return _SmallResponse(status, headers, body)
         return web.Response(status=status, headers=headers, body=body)
+    if _WAITING in request:  # whoever makes this body may still read the client's
+        request[_WAITING].invite()
     response = web.StreamResponse(status=status, headers=headers)
     has_body = request.method != "HEAD" and status not in (204, 304)  # RFC 9110 §6.4.1
     announced = headers.get("content-length")

@@ -185,3 +185,23 @@ async def test_fields_that_end_at_this_hop(serve):
     )
 
     assert seen == [(("host", "a"), ("x-kept", "1"), ("x-kept", "2"))]
+
+
+async def test_leave_to_send_comes_before_the_head_of_a_streamed_answer(serve):
+    """A worker may answer before it reads: `100 Continue` in the middle of its answer would be part of the body."""
+
+    async def echo(request):
+        return await send(request, 200, CIMultiDict(), request_body(request, 1 << 20))
+
+    ask = await serve(echo)
+    data = get("/", "Expect: 100-continue", "Content-Length: 5", method="POST")
+    reader, writer = await ask(data, until_eof=False)
+    leave = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10.0)
+    writer.write(b"hello")
+    rest = await asyncio.wait_for(reader.read(), 10.0)
+    writer.close()
+
+    assert leave == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert rest.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"hello" in rest
+    assert b"100 Continue" not in rest
