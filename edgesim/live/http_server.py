@@ -37,8 +37,6 @@ SMALL_BYTES: Final = 64 * 1024
 """Bodies up to this go out in one write with their head."""
 _log = logging.getLogger(__name__)
 _NOT_FORWARDED: Final = HOP_BY_HOP | {"expect"}
-_WAITING: Final = "edgesim.waiting-body"
-"""Key of a request under which its body stands while its client waits for leave to send it."""
 
 
 class IncomingBody:
@@ -80,6 +78,10 @@ class IncomingBody:
 
     def close(self) -> None:
         """Nothing: aiohttp drains or closes the connection itself."""
+
+
+_WAITING: Final = web.RequestKey("waiting body", IncomingBody)
+"""Where a request's body stands while its client waits for leave to send it."""
 
 
 class TooLargeError(RequestError):
