@@ -283,14 +283,29 @@ def _variant(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
 
 def _option(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
     lift, lower = glue.boxed(kind.payload)
-    return lift, lambda g, v: (18, 0 if v is None else lower(g, v), 0, 0)
+    if not _may_be_none(kind.payload):
+        return lift, lambda g, v: (18, 0 if v is None else lower(g, v), 0, 0)
+
+    def up(guest: ComponentGuest, words: Words, i: int) -> Any:
+        return Ok(lift(guest, words, i)) if words[i] else None
+
+    def down(guest: ComponentGuest, value: Any) -> tuple[int, int, int, int]:
+        if value is None:
+            return 18, 0, 0, 0
+        return 18, lower(guest, value.value if isinstance(value, Ok) else value), 0, 0
+
+    return up, down
 
 
 def _result(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
     (ok_up, ok_down), (err_up, err_down) = glue.boxed(kind.ok), glue.boxed(kind.err)
+    wraps = _may_be_err(kind.ok)
 
     def up(guest: ComponentGuest, words: Words, i: int) -> Any:
-        return ok_up(guest, words, i + 1) if words[i] & 1 else Err(err_up(guest, words, i + 1))
+        if not words[i] & 1:
+            return Err(err_up(guest, words, i + 1))
+        value = ok_up(guest, words, i + 1)
+        return Ok(value) if wraps else value
 
     def down(guest: ComponentGuest, value: Any) -> tuple[int, int, int, int]:
         if isinstance(value, Err):
@@ -298,6 +313,20 @@ def _result(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
         return 19, 1, ok_down(guest, value.value if isinstance(value, Ok) else value), 0
 
     return up, down
+
+
+def _may_be_none(kind: Any) -> bool:
+    """Whether a value of this type can be None in Python: then `some` of it is wrapped in `Ok`."""
+    if isinstance(kind, T.ResultType):
+        return kind.ok is None or (_may_be_none(kind.ok) and not _may_be_err(kind.ok))
+    return isinstance(kind, T.OptionType)
+
+
+def _may_be_err(kind: Any) -> bool:
+    """Whether a value of this type can be an `Err` in Python: then `ok` of it is wrapped in `Ok`."""
+    if isinstance(kind, T.OptionType):
+        return not _may_be_none(kind.payload) and _may_be_err(kind.payload)
+    return isinstance(kind, T.ResultType)
 
 
 def _own(glue: Glue, kind: Any) -> tuple[Lift, Lower]:

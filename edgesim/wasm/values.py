@@ -1,7 +1,8 @@
 """What component-model values look like to host functions, whichever floor carries them (`component.py`, `flat/`).
 
 Integers, floats, str, bytes (`list<u8>`), list, tuple, dict (record), set (flags), `Var` (variant), str (enum), None or the
-value (option), the value or `Err` (result; `Ok` where a result holds a result), and for resources the host's own object.
+value (option), the value or `Err` (result), `Ok` around a value of either where the bare one would be ambiguous (an option in
+an option, a result in a result), and for resources the host's own object.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Err(Exception):  # noqa: N818 - it is a value as often as it is raised
 
 
 class Ok(NamedTuple):
-    """The ok arm of a `result`, where the bare value would be ambiguous."""
+    """The ok arm of a `result`, or the some arm of an `option`, where the bare value would be ambiguous."""
 
     value: Any = None
 
