@@ -40,5 +40,6 @@ def guest(name: str) -> Path:
 def artifacts() -> Path:
     """Where test sessions keep compiled guests: Cranelift takes 15 s of CPU for a JavaScript or Python guest."""
     folder = build.cache() / "aot"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     return folder

@@ -74,7 +74,7 @@ fn echo() {
     loop {
         match stdin().read(&mut piece).unwrap() {
             0 => break,
-            n => stdout().write_all(&piece[..n]).unwrap(),
+            n => stdout().write_all(&piece[..n]).and_then(|_| stdout().flush()).unwrap(), // stdout waits for whole lines
         }
     }
 }
