@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def watch(w: World, pop: Pop, worker: Worker) -> None:
     """A worker has just been loaded: find out whether it needs this module, and begin to tend it."""
-    # Filters serve all requests from one instance, which the world makes and keeps with the module.
+    # A filter lives beside the instance of the worker behind it; the world makes it for each request.
     worker.ready = 0 if worker.component.abi == "proxy-wasm" else pop.scaling.ready
     worker.watched = (
         worker.retired

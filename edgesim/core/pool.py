@@ -26,10 +26,13 @@ class Lease:
         if not self._open:
             return
         self._open = False
-        if self.waiter is not None and not self.waiter.done:
-            del self.pool._queue[self]  # noqa: SLF001 - lease and pool are one thing in two classes
+        pool = self.pool
+        if not pool._queue:  # noqa: SLF001 - lease and pool are one thing in two classes
+            pool.busy -= 1
+        elif self.waiter is not None and not self.waiter.done:
+            del pool._queue[self]  # noqa: SLF001
         else:
-            self.pool._release()  # noqa: SLF001
+            pool._hand_over()  # noqa: SLF001
 
 
 class Pool:
@@ -62,11 +65,9 @@ class Pool:
         self._queue[lease] = None
         return lease
 
-    def _release(self) -> None:
-        """Hand a freed slot to who waits longest, or keep it."""
-        for lease in self._queue:
-            del self._queue[lease]
-            assert lease.waiter is not None
-            lease.waiter.resolve(None)
-            return
-        self.busy -= 1
+    def _hand_over(self) -> None:
+        """Give a freed slot to who waits longest."""
+        lease = next(iter(self._queue))
+        del self._queue[lease]
+        assert lease.waiter is not None
+        lease.waiter.resolve(None)

@@ -56,7 +56,9 @@ class Router:
         if request.pinned:
             return None
         is_up, tried = self._health.is_up, request.failed
-        ranking = request.ranking = request.ranking or self.ranking(request.place)
+        # The usual case first: a known metro whose ranking is there already.
+        ranking = request.ranking or self._rankings.get(request.place.metro) or self.ranking(request.place)
+        request.ranking = ranking
         for pop in ranking:
             if is_up(pop, now_s) and pop not in tried:
                 return pop

@@ -54,7 +54,8 @@ async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
             detail = f"no app {request.app} is deployed"
             response = Response(404, "no_app", pop.spec.id, error="destination_not_found", detail=detail)
         else:
-            response = await _answer(w, pop, request, serving, began_s)
+            answer = _filtered if serving.filters else _answer
+            response = await answer(w, pop, request, serving, began_s)
     except PopUnreachableError:  # the PoP was killed: the front door's business
         raise
     except EdgesimError as error:
@@ -111,10 +112,9 @@ def failure(error: EdgesimError, pop: Pop) -> Response:
     )  # fmt: skip
 
 
-def _answer(w: World, pop: Pop, request: Request, serving: Serving, now_s: float) -> Awaitable[Response]:
-    """Through the app's filters, if it has any."""
-    if not serving.filters:
-        return _unfiltered(w, pop, request, serving, now_s)
+def _filtered(w: World, pop: Pop, request: Request, serving: Serving, now_s: float) -> Awaitable[Response]:
+    """Through the app's filters; they take their time before `_answer` begins."""
+    del now_s
     return through_filters(
         w,
         pop,
@@ -122,7 +122,7 @@ def _answer(w: World, pop: Pop, request: Request, serving: Serving, now_s: float
         serving.filters,
         hold=partial(_hold, w, pop, request),
         let_go=partial(_let_go, w, pop, pop.incarnation),
-        serve=lambda: _unfiltered(w, pop, request, serving, w.now()),
+        serve=lambda: _answer(w, pop, request, serving, w.now()),
     )
 
 
@@ -150,9 +150,10 @@ def _let_go(w: World, pop: Pop, life: int, worker: Worker) -> None:
         drop_if_idle(w, pop, worker)
 
 
-def _unfiltered(w: World, pop: Pop, request: Request, serving: Serving, now_s: float) -> Awaitable[Response]:
+def _answer(w: World, pop: Pop, request: Request, serving: Serving, now_s: float) -> Awaitable[Response]:
     """By the worker that the path is routed to, else by the origin."""
-    worker = serving.worker(request.path)
+    target = request.target
+    worker = serving.worker(request.path if "?" in target else target)
     if worker is None:
         return _from_origin(w, pop, request, serving, now_s)
     return _run(w, pop, worker, request, now_s)

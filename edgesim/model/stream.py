@@ -59,7 +59,10 @@ class Stream:
 
     def uniform(self) -> float:
         """The next number in [0, 1), with 53 bits."""
-        return (self.bits() >> 11) * _TO_UNIT
+        self._state = z = (self._state + _GAMMA) & _MASK  # as `bits`, written out: each request draws several
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+        return ((z ^ (z >> 31)) >> 11) * _TO_UNIT
 
     def fork(self, name: str) -> Stream:
         """An independent stream for background work; the parent does not advance."""

@@ -50,27 +50,36 @@ class _Timeout:
         self.waiter = waiter
 
 
-class _Fed:
-    """An external event that first asks its iterator for the next one."""
+class _Feed:
+    """A source of external events, one at a time: each first asks the iterator for the next one."""
 
     __slots__ = ("_action", "_arrivals", "_kernel")
 
-    def __init__(
-        self, kernel: Kernel, action: Callable[[], object], arrivals: Iterator[tuple[float, Callable[[], object]]]
-    ) -> None:
+    def __init__(self, kernel: Kernel, arrivals: Iterator[tuple[float, Callable[[], object]]]) -> None:
         self._kernel = kernel
-        self._action = action
         self._arrivals = arrivals
+        self._action: Callable[[], object]
+
+    def next(self) -> None:
+        """Have the next event happen at its time, if there is one."""
+        for time_s, action in self._arrivals:
+            self._action = action
+            self._kernel.at(time_s, self)
+            return
 
     def __call__(self) -> None:
-        self._kernel.feed(self._arrivals)
-        self._action()
+        due = self._action
+        for time_s, action in self._arrivals:  # as `next`, written out
+            self._action = action
+            self._kernel.at(time_s, self)
+            break
+        due()
 
 
 class Flow:
     """A running coroutine. Of its heap entries only the one whose number is `expects` is alive."""
 
-    __slots__ = ("cancelled", "coro", "expects", "name", "on_end", "send")
+    __slots__ = ("cancelled", "coro", "expects", "name", "send")
 
     def __init__(self, coro: Coroutine[Any, Any, Any], name: str) -> None:
         self.coro = coro
@@ -78,7 +87,6 @@ class Flow:
         self.name = name
         self.expects = 0
         self.cancelled = False
-        self.on_end: Callable[[], None] | None = None
 
     def waits_at(self) -> str:
         """Where the flow is suspended, outermost frame first: `front_door:88 > serve_at_pop:41`."""
@@ -95,8 +103,9 @@ class Flow:
 
 @types.coroutine
 def sleep(seconds: float) -> Generator[Effect, None, None]:
-    """Suspend the flow; `seconds` must be positive."""
-    yield seconds
+    """Suspend the flow; at once when `seconds` is not positive."""
+    if seconds > 0.0:
+        yield seconds
 
 
 @types.coroutine
@@ -144,9 +153,7 @@ class Kernel:
 
     def feed(self, arrivals: Iterator[tuple[float, Callable[[], object]]]) -> None:
         """Run each `(time, action)` of a sorted, possibly endless iterator as an external event; one is held at a time."""
-        for time_s, action in arrivals:
-            self.at(time_s, _Fed(self, action, arrivals))
-            return
+        _Feed(self, arrivals).next()
 
     def interrupt(self, flow: Flow, error: BaseException) -> None:
         """Throw `error` into a suspended flow, at this instant. A flow whose client has gone is left alone."""
@@ -163,7 +170,7 @@ class Kernel:
         Raises:
             TypeError: a flow awaited something that is not of this kernel; the message names it.
         """
-        heap, consequent, events = self._heap, self._consequent, 0
+        heap, consequent, flows, events = self._heap, self._consequent, self._flows, 0
         later: tuple[float, int, Any, Any] | None = None
         """When the flow that ran last goes on: pushed with the next pop in one step."""
         while True:
@@ -208,10 +215,12 @@ class Kernel:
                 else:
                     effect = flow.send(value)
             except (StopIteration, Cancelled):
-                self._end(flow)
+                flows.discard(flow)
+                flow.expects = 0
                 continue
             except BaseException:
-                self._end(flow)
+                flows.discard(flow)
+                flow.expects = 0
                 raise
             if effect.__class__ is float:
                 self._seq = flow.expects = seq = self._seq + 1
@@ -246,12 +255,6 @@ class Kernel:
         else:
             self._seq = flow.expects = self._seq + 1
             heappush(self._heap, (time_s, flow.expects, flow, value))
-
-    def _end(self, flow: Flow) -> None:
-        self._flows.discard(flow)
-        flow.expects = 0
-        if flow.on_end is not None:
-            flow.on_end()
 
     def waiting(self) -> list[str]:
         """Who waits on what: one line per live flow, for a report of a stuck simulation."""
