@@ -62,7 +62,7 @@ def guest_function(linked: LinkedPlan, number: int, lower: Lower) -> Trampoline:
         f"        cx = guest.contexts[{below}] or guest.open({below}, caller)",
         f"        to = guest.contexts[{above}] or guest.open({above}, caller)",
         f"        call = GuestCall(guest, to, lifted_{number}, {name!r}, trap_out)",
-        *[f"        {line}" for line in (*before, *signature.unpack(VAL, 32))],
+        *[f"        {line}" for line in (*signature.unpack(VAL, 32), *before)],
         "        cx.lend_to(call.lenders)",
         f"        values = {', '.join(values)}," if values else "        values = ()",
         "        cx.lend_to(None)",
