@@ -192,7 +192,8 @@ def _report(
     distribute_s: float,
     why: str = "",
 ) -> None:
-    apps: dict[AppName, int] = {app: serving.release.version for app, serving in pop.apps.items()}
+    # What has still to be started does not count: it may fail yet.
+    apps: dict[AppName, int] = {app: s.release.version for app, s in pop.apps.items() if not s.pending}
     pop.reported = PopReported(
         pop=pop.spec.id,
         epoch=document.epoch,

@@ -66,7 +66,7 @@ def test_a_first_deploy_serves_at_once_and_is_ready_when_loaded():
     bench.run()
     colds = [e for e in bench.w.events if isinstance(e, ColdStarted)]
 
-    assert bench.reports() == [(1, "downloading", {APP: 1}), (1, "ready", {APP: 1})]
+    assert bench.reports() == [(1, "downloading", {}), (1, "ready", {APP: 1})]
     assert (waiting.result.role, waiting.at_s) == ("waiter", 1.0)
     assert [(c.cause, c.role, c.phases, c.total_s) for c in colds if c.cause == "deploy"] == [
         ("deploy", "trigger", (("distribute", 0.25), ("fetch", 0.0), ("compile", 1.0)), 1.25)
