@@ -124,13 +124,18 @@ def nested(levels: int) -> bytes:
     return data
 
 
+async def answer(runtime: Runtime, folder: Path, data: bytes) -> bytes:
+    """What a file answers."""
+    worker = await load(runtime, folder, data)
+    return await read_all(await worker.run(request(), GENEROUS))
+
+
 @pytest.mark.parametrize("name", BLOATED)
 async def test_bloated_files(runtime: Runtime, tmp_path: Path, name: str) -> None:
     """Served or refused, within seconds."""
     begin = time.monotonic()
     with pytest.raises(EdgesimError) as caught:  # none of them answers
-        worker = await load(runtime, tmp_path, BLOATED[name]())
-        await read_all(await worker.run(request(), GENEROUS))
+        await answer(runtime, tmp_path, BLOATED[name]())
 
     assert caught.value.code in {"E0202", "E0203", "E0204", "E0405"}
     assert len(caught.value.message) < 2_000
