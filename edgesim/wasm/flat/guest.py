@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ctypes import addressof, c_void_p
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgesim.errors import GuestTrapError
 from edgesim.wasm import raw
@@ -99,10 +99,15 @@ class FlatGuest(Guest):
         error = raw.func_call_raw(self.context, addressof(function.of), addressof(args), count, addressof(trap))
         self.nested -= 1
         if error or trap.value:
-            cause = raw.take_error(error) if error else raw.take_trap(trap.value or 0)
-            if self.error is not None:
-                raise self.error from cause
-            raise cause
+            self.raise_trap(error, trap)
+
+    def raise_trap(self, error: int | None, trap: c_void_p) -> NoReturn:
+        """Raise what ended a call into the guest: a host function's exception, the CPU limit, or the engine's own."""
+        cause = raw.take_error(error) if error else raw.take_trap(trap.value or 0)
+        trap.value = None
+        if self.error is not None:
+            raise self.error from cause
+        raise cause
 
     def check_may_leave(self) -> None:
         """Raise GuestTrapError while a realloc or post-return runs."""

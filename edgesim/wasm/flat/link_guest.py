@@ -203,10 +203,7 @@ class GuestCall:
         guest, options = self._guest, self._lifted.options
         error, trap = self._error.value, self._trap.value
         if error or trap:
-            cause = raw.take_error(error) if error else raw.take_trap(trap or 0)
-            if guest.error is not None:
-                raise guest.error from cause
-            raise cause
+            guest.raise_trap(error, self._trap)
         value = self._lift_result(self._to, self._results)
         if options.post_return is not None:
             cell = (c_char * 16).from_buffer_copy(bytes(self._results)[8:24])

@@ -7,7 +7,8 @@ moves (`raw.forbid_moving_memory`), so an old view is too short at worst, and is
 
 from __future__ import annotations
 
-from ctypes import addressof, c_int, c_ssize_t, c_uint64, c_void_p, py_object, pythonapi
+import struct
+from ctypes import addressof, c_int, c_ssize_t, c_uint32, c_void_p, py_object, pythonapi
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,7 @@ ITEM_BYTES: Final = 64
 MAX_BYTE_LENGTH: Final = (1 << 31) - 1
 """Of a string or list in memory (CanonicalABI.md)."""
 _UTF16_TAG: Final = 1 << 31
+_REALLOC_ARGS: Final = struct.Struct("<I12xI12xI12xI").pack_into
 _WRITABLE: Final = 0x200  # PyBUF_WRITE
 
 _view_of: Final = pythonapi["PyMemoryView_FromMemory"]  # by item: a function object of our own, so its types stay ours
@@ -36,7 +38,8 @@ class Context:
     """What lifting and lowering need: one memory, its realloc and its instance's handles, of one guest. UTF-8 strings."""
 
     __slots__ = (
-        "_args", "_memory", "_realloc", "borrow", "guest", "handles", "instance", "lifted", "own", "put", "scope", "size", "view",
+        "_args", "_args_at", "_keep", "_memory", "_realloc_at", "_trap", "_trap_at", "borrow", "guest", "handles", "instance",
+        "lifted", "own", "put", "scope", "size", "view",
     )  # fmt: skip
 
     def __init__(self, guest: FlatGuest, instance: int, memory: Any, realloc: Any) -> None:
@@ -50,8 +53,12 @@ class Context:
         self.lifted = 0
         """Bytes taken in the call under way."""
         self._memory = memory
-        self._realloc = realloc
-        self._args = (c_uint64 * 8)()
+        self._realloc_at = 0 if realloc is None else addressof(realloc.of)
+        self._keep = realloc
+        self._args = (c_uint32 * 16)()  # four wasmtime_val_raw_t
+        self._args_at = addressof(self._args)
+        self._trap = c_void_p()
+        self._trap_at = addressof(self._trap)
         self.size = 0
         self.view = memoryview(b"")
         if memory is not None:
@@ -126,11 +133,16 @@ class Context:
             return align
         if size > MAX_BYTE_LENGTH:
             raise GuestTrapError(f"a value of {size} bytes does not fit into the worker's memory")
-        args = self._args
-        args[0] = args[2] = 0
-        args[4], args[6] = align, size
-        self.guest.enter_locked(self._realloc, args, 4)
-        pointer = args[0] & 0xFFFFFFFF
+        args, guest = self._args, self.guest
+        _REALLOC_ARGS(args, 0, 0, 0, align, size)
+        guest.locked = True
+        guest.nested += 1
+        error = raw.func_call_raw(guest.context, self._realloc_at, self._args_at, 4, self._trap_at)
+        guest.nested -= 1
+        guest.locked = False
+        if error or self._trap.value:
+            guest.raise_trap(error, self._trap)
+        pointer = args[0]
         if pointer % align or pointer + size > self.size:
             self.check(pointer, size, align)
         return pointer
