@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgesim.cli._output import count, ms, print_table, use_color
+from edgesim.cli._output import count, ms, print_table, printable, use_color
 from edgesim.model.profiles import PROFILES, READ, FigureName, show_figure
 from edgesim.model.worker import Limits
 
@@ -45,7 +45,7 @@ def show(found: Inspected, *, verbose: bool, gap: bool) -> None:
     if gap:
         click.echo()
     title = f"{found.id}: {found.file}" if found.id else str(found.file)
-    click.echo(click.style(_printable(title), bold=True), color=use_color(sys.stdout))
+    click.echo(click.style(printable(title), bold=True), color=use_color(sys.stdout))
     for label, text, style in _facts(found):
         _line(label, text, **style)
     _show_names("imports", found.report.imports, found.missing, verbose=verbose)
@@ -136,19 +136,19 @@ def _show_names(
     lacking = {(m.interface, m.name) for m in missing}
     for number, (interface, names) in enumerate(groups):
         mark = click.style(" (missing)", fg="red") if (interface, "") in lacking else ""
-        what = f"{_printable(interface)} " if interface else ""
+        what = f"{printable(interface)} " if interface else ""
         functions = f"({len(names)})" if interface and names else ""
-        _line(title if number == 0 else "", f"{what}{functions}{mark}".rstrip() or ", ".join(map(_printable, names)))
+        _line(title if number == 0 else "", f"{what}{functions}{mark}".rstrip() or ", ".join(map(printable, names)))
         if verbose and interface:
             for name in names:
                 lack = click.style(" (missing)", fg="red") if (interface, name) in lacking else ""
-                click.echo(f"{'':{_LABEL + 4}}{_printable(name)}{lack}", color=use_color(sys.stdout))
+                click.echo(f"{'':{_LABEL + 4}}{printable(name)}{lack}", color=use_color(sys.stdout))
 
 
 def _show_missing(missing: Sequence[Missing]) -> None:
     label = "missing"
     for item in missing[:_MISSING_MAX]:
-        text = _printable(item.text)
+        text = printable(item.text)
         if item.nearest:
             text += f" (nearest: {item.nearest})"
         if item.traps:
@@ -165,7 +165,7 @@ _MISSING_MAX = 20
 def _show_profiles(found: Inspected) -> None:
     click.echo()
     show_limits(found.verdicts, found.limits, served=found.refusal is None)
-    for line in verdict_lines(found.verdicts):
+    for line in (*verdict_lines(found.verdicts), *footnotes(found.verdicts)):
         click.echo(line, color=use_color(sys.stdout))
 
 
@@ -191,13 +191,17 @@ def _limits_row(profile: Profile, verdict: Verdict) -> list[str]:
     return [*cells, {True: "yes", False: "no", None: "-"}[verdict.runs_format]]
 
 
-def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[str]:
+def verdict_lines(verdicts: Sequence[Verdict], subject: str = "this worker") -> Iterator[str]:
     """What would happen elsewhere: a line for each platform whose limits are passed, else one that says so."""
-    lines = [verdict.line for verdict in verdicts if verdict.line]
+    lines = [verdict.line_of(subject) for verdict in verdicts if verdict.findings]
     for line in lines:
         yield click.style(line, fg="red")
     if not lines:
-        yield "no published limit is passed by what is known of this worker"
+        yield f"no published limit is passed by what is known of {subject}"
+
+
+def footnotes(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """What to know when reading verdicts: formats, and where the limits are from."""
     other = [PROFILES[v.profile] for v in verdicts if v.runs_format is False]
     if other:
         by_format: dict[str, list[str]] = {}
@@ -227,11 +231,6 @@ def size(value: float) -> str:
             number = value / factor
             return f"{number:.0f} {unit}" if number >= 100 or number == int(number) else f"{number:.1f} {unit}"
     return f"{value:.0f} B"
-
-
-def _printable(text: str) -> str:
-    """A name from a file, without what could move the cursor."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 # -- as JSON ----------------------------------------------------------------------------------------------------------

@@ -111,3 +111,8 @@ def ms(seconds: float | None) -> str:
 def count(value: float | None) -> str:
     """A whole number with thousands separated; a dash when there is none."""
     return "-" if value is None else f"{value:,.0f}"
+
+
+def printable(text: str) -> str:
+    """A text from a file, a client or a worker without what could move the cursor."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

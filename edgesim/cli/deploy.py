@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the rollout to its end.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0.1, 600), default=60.0, show_default=True,
               help="Seconds to wait for all PoPs.")  # fmt: skip
+@click.option("--limits-profile", metavar="NAME",
+              help="Give it the published limits of cloudflare-free, cloudflare-paid, fastly or akamai.")  # fmt: skip
 @click.option("-m", "--message", default="", help="What this version is about.")
 @endpoint_options
 @json_option
@@ -43,13 +45,13 @@ def command(*, path: Path, as_json: bool, **options: Any) -> None:
 
 async def _deploy(
     path: Path, *, app: str | None, prefetch: bool, wait: bool, timeout_s: float, message: str, quiet: bool,
-    state: Path | None, endpoint: str | None, token: str | None,
+    limits_profile: str | None, state: Path | None, endpoint: str | None, token: str | None,
 ) -> dict[str, Any]:  # fmt: skip
     from edgesim.live.rollout import Rollout, follow, publish
 
     began_s = time.monotonic()
     async with api_client(state, endpoint, token) as api:
-        made = await publish(api, path, app=app, prefetch=prefetch, message=message)
+        made = await publish(api, path, app=app, prefetch=prefetch, message=message, limits_profile=limits_profile)
         rollout = Rollout(made)
         if not quiet:
             note(f"{rollout.name} made: {', '.join(_component(c) for c in made.get('components') or ())}")

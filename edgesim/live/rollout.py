@@ -99,15 +99,23 @@ class Rollout:
 
 
 async def publish(
-    api: ApiClient, path: Path, *, app: str | None = None, prefetch: bool = True, message: str = ""
+    api: ApiClient,
+    path: Path,
+    *,
+    app: str | None = None,
+    prefetch: bool = True,
+    message: str = "",
+    limits_profile: str | None = None,
 ) -> Json:
     """Upload the app in `path` and make a new version of it: the API's deployment. The rollout has begun then.
+
+    `limits_profile` names a platform of `model.profiles` whose limits hold where the manifest has none of its own.
 
     Raises:
         ManifestError, BundleError: the app is wrong. Nothing is changed.
         ControlPlaneError: the API cannot be reached.
     """
-    bundle = load_app(path, name=app)
+    bundle = load_app(path, name=app, limits_profile=limits_profile)
     request = bundle.request(prefetch=prefetch, message=message)  # reads the files: what is wrong with them shows here
     files = {await api.put_blob(file): file for file in bundle.files}
     try:

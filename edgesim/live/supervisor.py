@@ -312,8 +312,8 @@ class Supervisor:
                     time.sleep(0.01)
 
 
-def check_ports(wanted: Iterable[tuple[int, str, str]]) -> None:
-    """See that each port (number, what for, flag) is free.
+def check_ports(wanted: Iterable[tuple[int, str, str]], command: str = "edgesim up") -> None:
+    """See that each port (number, what for, flag) is free. `command` is what to type again with other ports.
 
     Raises:
         UsageError: two of them are the same.
@@ -336,7 +336,7 @@ def check_ports(wanted: Iterable[tuple[int, str, str]]) -> None:
     other = " ".join(f"{flag} {port + 100}" for port, _, flag in busy)
     state = next(filter(None, states), "")
     stop = f"stop that edge with `edgesim down --state {state}`" if state else "end that program"
-    raise PortInUseError("; ".join(told), help=f"{stop}, or choose other ports: `edgesim up {other}`")
+    raise PortInUseError("; ".join(told), help=f"{stop}, or choose other ports: `{command} {other}`")
 
 
 def _state_of_edge(holder: processes.Holder | None) -> str:

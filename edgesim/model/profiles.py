@@ -216,12 +216,16 @@ class Verdict:
     @property
     def line(self) -> str:
         """One sentence; empty when no limit is passed."""
+        return self.line_of("this worker")
+
+    def line_of(self, subject: str) -> str:
+        """The same of a worker with a name."""
         if not self.findings:
             return ""
         first, *more = self.findings
         word = "refused" if first.figure in {"bundle_bytes", "body_bytes"} else "killed"
         rest = "".join(f"; and {finding.text}" for finding in more)
-        return f"this worker would be {word} on {self.profile} because {first.text}{rest}"
+        return f"{subject} would be {word} on {self.profile} because {first.text}{rest}"
 
 
 _WORDS: Final[dict[FigureName, str]] = {

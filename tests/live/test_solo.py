@@ -1,0 +1,173 @@
+"""One app without an edge, over HTTP: streams, limits, errors, disconnects, reloads."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from wasmtime import wat2wasm
+
+from edgesim.config.manifest import AppSource, ComponentSource, load_app
+from edgesim.config.resources import resource_path
+from edgesim.errors import BundleError, UsageError
+from edgesim.live.solo import Solo
+from edgesim.model.worker import Limits, Route
+from edgesim.wasm.runtime import Runtime
+
+SPIN = '(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))'
+
+
+def app_of(**files):
+    """An app with a component per file, each at its name and the first one everywhere else."""
+    first = next(iter(files))
+    return AppSource(
+        name="app",
+        components=tuple(ComponentSource(id=name, file=file) for name, file in files.items()),
+        routes=(Route(pattern="/...", component=first), *(Route(pattern=f"/{n}/...", component=n) for n in files)),
+    )
+
+
+@pytest.fixture
+async def solo(tmp_path):
+    """A server, and what it reports."""
+    runtime = Runtime(tmp_path / "aot")
+    records: asyncio.Queue = asyncio.Queue()
+    served = Solo(runtime, on_request=records.put_nowait, environment=[("COLOUR", "blue")])
+    served.records = records
+    served.port = await served.listen(0)
+    yield served
+    await served.close()
+    await runtime.close()
+
+
+async def ask(solo, data):
+    """Send bytes; the whole answer of a connection that closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", solo.port)
+    writer.write(data)
+    try:
+        return await asyncio.wait_for(reader.read(), 20.0)
+    finally:
+        writer.close()
+
+
+def get(path, *fields, method="GET", body=b""):
+    """A request on a connection that closes."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: a", "Connection: close", *fields]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+HELLO, WAGI = resource_path("workers/hello/hello.wasm"), resource_path("workers/hello-wagi/hello.wasm")
+
+
+async def test_requests_are_routed_served_and_told(solo):
+    """Each by its component, with what it cost."""
+    await solo.load(app_of(hello=HELLO, wagi=WAGI))
+    answers = [await ask(solo, get(path)) for path in ("/", "/wagi/x", "/env")]
+    records = [await solo.records.get() for _ in answers]
+
+    assert all(answer.startswith(b"HTTP/1.1 200 OK") for answer in answers)
+    assert b"server-timing: instantiate;dur=" in answers[0]
+    assert b"COLOUR=blue" in answers[2]
+    assert [(r.component, r.status, r.ran, r.error) for r in records] == [
+        ("hello", 200, True, ""),
+        ("wagi", 200, True, ""),
+        ("hello", 200, True, ""),
+    ]
+    assert all(r.wall_s >= r.instantiate_s > 0 and r.cpu_s > 0 for r in records)
+    assert [t.requests for t in solo.tallies()] == [2, 1]
+
+
+async def test_bodies_stream_both_ways(solo):
+    """The answer begins before the request's body has ended."""
+    await solo.load(app_of(wagi=WAGI))
+    reader, writer = await asyncio.open_connection("127.0.0.1", solo.port)
+    writer.write(b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+    head = await asyncio.wait_for(reader.readuntil(b"hello\r\n"), 20.0)
+    writer.write(b"5\r\nworld\r\n0\r\n\r\n")
+    rest = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 20.0)
+    writer.close()
+    record = await solo.records.get()
+
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert b"world" in rest
+    assert (record.body_bytes, record.response_bytes, record.error) == (10, 10, "")
+
+
+async def test_a_client_that_goes_away_stops_the_guest(solo):
+    """What it had cost is known."""
+    await solo.load(app_of(wagi=WAGI))
+    reader, writer = await asyncio.open_connection("127.0.0.1", solo.port)
+    writer.write(b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+    await asyncio.wait_for(reader.readuntil(b"hello\r\n"), 20.0)
+    writer.transport.abort()
+    record = await asyncio.wait_for(solo.records.get(), 20.0)
+
+    assert (record.status, record.error, record.ran) == (499, "the client went away", True)
+    assert record.cpu_s > 0
+
+
+async def test_limits_hold_as_in_a_pop(solo, tmp_path):
+    """CPU time, request bodies and response bodies; each with the edge's status and error."""
+    (tmp_path / "spin.wasm").write_bytes(bytes(wat2wasm(SPIN)))
+    app = app_of(wagi=WAGI, spin=tmp_path / "spin.wasm")
+    small = Limits(cpu_ms=10, body_bytes=1000, response_bytes=100)
+    await solo.load(replace(app, components=tuple(replace(c, limits=small) for c in app.components)))
+    spun = await ask(solo, get("/spin/"))
+    large = await ask(solo, get("/echo", "Content-Length: 2000", method="POST", body=b"x" * 2000))
+    echoed = await ask(solo, get("/echo", "Content-Length: 500", method="POST", body=b"x" * 500))
+    records = [await solo.records.get() for _ in range(3)]
+
+    assert spun.startswith(b"HTTP/1.1 504")
+    assert b'proxy-status: edgesim; error=http_response_timeout; details="E0403: ' in spun
+    assert large.startswith(b"HTTP/1.1 413")
+    assert echoed.startswith(b"HTTP/1.1 502") or b"x" * 101 not in echoed
+    assert [r.error.partition(":")[0] for r in records] == ["E0403", "E0508", "E0405"]
+    assert [r.ran for r in records] == [True, False, True]
+    assert records[0].cpu_s >= 0.01
+
+
+async def test_paths_without_a_route_and_requests_before_the_app(solo):
+    """404 and 503, and no guest runs."""
+    early = await ask(solo, get("/"))
+    app = app_of(wagi=WAGI)
+    await solo.load(replace(app, routes=(Route(pattern="/a", component="wagi"),)))
+    lost = await ask(solo, get("/b"))
+    records = [await solo.records.get() for _ in range(2)]
+
+    assert early.startswith(b"HTTP/1.1 503")
+    assert lost.startswith(b"HTTP/1.1 404")
+    assert not any(r.ran for r in records)
+
+
+async def test_a_new_version_takes_the_place_of_the_old_one(solo, tmp_path):
+    """And a broken one does not."""
+    file = tmp_path / "app.wasm"
+    file.write_bytes(WAGI.read_bytes())
+    await solo.load(app_of(app=file))
+    before = await ask(solo, get("/"))
+    file.write_bytes(b"\0asm\x01\0\0\0\xff")
+    with pytest.raises(BundleError):
+        await solo.load(app_of(app=file))
+    kept = await ask(solo, get("/"))
+    file.write_bytes(resource_path("workers/hello-v2/hello.wasm").read_bytes())
+    await solo.load(app_of(app=file))
+    after = await ask(solo, get("/"))
+
+    assert before.endswith(b"hello from local v0\n")
+    assert kept.endswith(b"hello from local v0\n")
+    assert b"200 OK" in after
+    assert not after.endswith(b"hello from local v0\n")
+
+
+async def test_a_sample_manifest(solo):
+    """An app as `edgesim deploy` takes it."""
+    await solo.load(load_app(resource_path("workers/hello")))
+
+    assert (await ask(solo, get("/"))).endswith(b"hello from local v0\n")
+
+
+def test_hosts_that_are_none():
+    """They are refused before anything starts."""
+    with pytest.raises(UsageError, match="has a path"):
+        Solo(None, on_request=print, allowed=["http://a.example/b"])
