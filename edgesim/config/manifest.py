@@ -1,6 +1,6 @@
 """Apps as their authors already have them: a folder with `spin.toml`, the manifest itself, or a bare `.wasm`.
 
-Reads Spin's manifest, version 2. What edgesim does not do yet (outbound hosts, key-value stores, variables, files, …) is
+Reads Spin's manifest, version 2. What edgesim does not do yet (key-value stores, databases, service chaining, …) is
 refused by name, never ignored, since an app that asks for it would fail later and elsewhere. Limits of edgesim's own stand
 in `[component.<id>.tool.edgesim]`, which Spin leaves alone. Whether the Wasm files are workers is not checked here: that is
 the control plane's `inspect`.
@@ -18,12 +18,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from edgesim.config.bundle import Bundle, FileEntries, FileSource, bundle_problems
 from edgesim.config.filter_settings import AppTools, FilterTable, filter_problems, filters_in
 from edgesim.config.messages import DeployRequest
 from edgesim.config.releases import APP_PATTERN, COMPONENT_PATTERN, DeployComponent, LimitsModel, ReuseModel, RouteModel
+from edgesim.config.releases import FileModel as BundledFileModel
 from edgesim.config.reuse import ReuseTable
 from edgesim.config.toml_source import load_toml
 from edgesim.config.validation import FileModel, did_you_mean, problems_from_pydantic
+from edgesim.config.variables import (
+    ComponentVariables,
+    Templates,
+    Variables,
+    defaults_of,
+    resolve,
+    variable_problems,
+)
 from edgesim.config.worker_limits import LimitsTable, find_profile
 from edgesim.config.yaml_source import clip
 from edgesim.errors import BundleError, ConfigError, ManifestError, Problem, UsageError
@@ -50,6 +60,9 @@ class ComponentSource:
     id: str
     file: Path
     environment: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    outbound: tuple[str, ...] = ()
+    files: tuple[FileSource, ...] = ()
     limits: Limits = field(default_factory=Limits)
     reuse: Reuse = field(default_factory=Reuse)
     configuration: str = ""
@@ -67,8 +80,8 @@ class AppSource:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The Wasm files, each once."""
-        return tuple(dict.fromkeys(c.file for c in self.components))
+        """The Wasm files and those that are bundled with them, each once."""
+        return tuple(dict.fromkeys(f for c in self.components for f in (c.file, *(b.file for b in c.files))))
 
     def request(self, *, prefetch: bool = True, message: str = "") -> DeployRequest:
         """The deployment to ask the API for, once the files are uploaded. Reads the files.
@@ -84,6 +97,11 @@ class AppSource:
                     digest=digests[c.file],
                     limits=LimitsModel(**{name: getattr(c.limits, name) for name in LimitsModel.model_fields}),
                     environment=c.environment,
+                    variables=c.variables,
+                    outbound=c.outbound,
+                    files=tuple(
+                        BundledFileModel(path=f.path, digest=digests[f.file], size_bytes=f.size_bytes) for f in c.files
+                    ),
                     reuse=ReuseModel(**asdict(c.reuse)),
                     configuration=c.configuration,
                     fail_open=c.fail_open,
@@ -246,14 +264,14 @@ class _Component(FileModel):
     build: Any = None
     """Spin's own business."""
     tool: _Tools = _Tools()
-    allowed_outbound_hosts: Unsupported = None
+    allowed_outbound_hosts: Templates = Field(default_factory=list)
     allowed_http_hosts: Unsupported = None
-    files: Unsupported = None
-    exclude_files: Unsupported = None
+    files: FileEntries = Field(default_factory=list)
+    exclude_files: list[str] = Field(default_factory=list)
     key_value_stores: Unsupported = None
     sqlite_databases: Unsupported = None
     ai_models: Unsupported = None
-    variables: Unsupported = None
+    variables: ComponentVariables = Field(default_factory=dict)
     dependencies: Unsupported = None
     dependencies_inherit_configuration: Unsupported = None
     targets: Unsupported = None
@@ -274,7 +292,7 @@ class _Manifest(FileModel):
     application: _Application
     trigger: _Triggers
     component: Annotated[dict[str, _Component], Field(min_length=1, max_length=32)]
-    variables: Unsupported = None
+    variables: Variables = Field(default_factory=dict)
 
 
 # -- from the model to values ---------------------------------------------------------------------------------------------
@@ -283,7 +301,7 @@ class _Manifest(FileModel):
 def _load_manifest(path: Path, name: str | None, limits_profile: str | None) -> AppSource:
     source = load_toml(path)
     _refuse_version_1(source)
-    problems = list(_References(source, path.parent, name).problems())
+    problems = [*_References(source, path.parent, name).problems(), *variable_problems(source)]
     model: _Manifest | None = None
     try:
         model = _Manifest.model_validate(source.data)
@@ -294,6 +312,7 @@ def _load_manifest(path: Path, name: str | None, limits_profile: str | None) -> 
     except ConfigError as exc:
         raise ManifestError(exc.problems) from exc
     assert model is not None
+    defaults = defaults_of(source.data.get("variables"))
     return AppSource(
         name=name or model.application.name,
         components=tuple(
@@ -301,6 +320,9 @@ def _load_manifest(path: Path, name: str | None, limits_profile: str | None) -> 
                 id=key,
                 file=(path.parent / table.source),
                 environment=tuple(table.environment.items()),
+                variables=tuple((variable, resolve(text, defaults)) for variable, text in table.variables.items()),
+                outbound=tuple(resolve(entry, defaults) for entry in table.allowed_outbound_hosts),
+                files=Bundle(path.parent, table.files, table.exclude_files).files,
                 limits=table.tool.edgesim.limits(limits_profile),
                 reuse=table.tool.edgesim.reuse(),
                 configuration=table.tool.edgesim.configuration_text(),
@@ -352,6 +374,7 @@ class _References:
                 yield self._source.problem(("component", key), message, _COMPONENT_HELP, on_key=True)
             if isinstance(table, dict):
                 yield from self._file(key, table)
+                yield from bundle_problems(self._source, self._folder, key, table)
 
     def _routes(self) -> Iterator[Problem]:
         """Triggers that lead nowhere, and routes that lead to two places."""

@@ -92,7 +92,7 @@ def test_every_problem_is_reported_at_once_with_its_position(write):
     """Unsupported fields by name, unknown keys with a suggestion, wrong routes and types: one report, in file order."""
     path = write(
         """spin_manifest_version = 2
-variables = { a = { default = "x" } }
+variables = { a = { required = true } }
 [application]
 name = "shop"
 verison = "1"
@@ -104,7 +104,7 @@ route = { private = true }
 component = { source = "x" }
 [component.web]
 source = { url = "https://example.org/x.wasm", digest = "sha256:0" }
-allowed_outbound_hosts = ["https://example.org"]
+allowed_outbound_hosts = ["https://example.org", "example.org"]
 files = [
   "a", # a comment with ] and }
   { source = "x", destination = "y" },
@@ -118,14 +118,15 @@ COUNT = 3
     )
 
     assert problems(path) == [
-        (2, 13, "variables is not supported yet"),
+        (2, 15, "the variable 'a' has no default, and there are no providers of variables yet"),
         (5, 1, "unknown key 'verison'"),
         (7, 9, "the wildcard ':id' in a route is not supported yet"),
         (10, 9, "a private route (service chaining) is not supported yet"),
         (11, 13, "a component inside its trigger is not supported yet"),
         (13, 10, "a remote source (url and digest) is not supported yet"),
-        (14, 26, "allowed_outbound_hosts is not supported yet"),
-        (15, 9, "files is not supported yet"),
+        (14, 50, "'example.org' has no scheme such as http:// or *://"),
+        (16, 3, "no file matches a"),
+        (17, 3, "there is no x"),
         (19, 20, "key_value_stores is not supported yet"),
         (21, 1, "unknown key 'enviroment'"),
         (23, 9, "expected text, not 3"),
@@ -241,7 +242,7 @@ anything = [1]
         (8, 9, "the route /... is given twice"),
         (11, 10, "there is no file missing.wasm"),
         (12, 21, "expected text, not 1"),
-        (13, 9, "files is not supported yet"),
+        (13, 10, "no file matches a"),
         (16, 10, "'1KiB': must be at least 64KiB"),
         (17, 1, "unknown key 'cpus'"),
         (18, 1, "no route leads to the component 'a b'"),
