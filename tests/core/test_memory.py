@@ -164,4 +164,3 @@ def test_room_is_made_exactly_when_it_can_be(modules, need):
     assert pop.warm == sum(len(worker.instances.idle) for worker in workers)
     assert pop.memory_bytes + need <= 1000 if room else pop.memory_bytes == before
     assert all(worker.stage is Stage.LOADED for worker in workers if worker.users)
-    assert pop.spec.id == FRA
