@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from edgesim.model.ids import AppName, Digest
+from edgesim.model.outbound import parse_allowed_host
 from edgesim.model.worker import LIMIT_BOUNDS, Abi, BundledFile, Component, Limits, Release, Reuse, Route
 
 if TYPE_CHECKING:
@@ -98,6 +99,12 @@ class FileModel(Message):
     size_bytes: Annotated[int, Field(ge=0, le=64 << 20)]
 
 
+def _allowed_host(entry: str) -> str:
+    """An entry of `allowed_outbound_hosts`. Raises ValueError, for pydantic."""
+    parse_allowed_host(entry)
+    return entry
+
+
 class ComponentSettings(Message):
     """What the author sets about a component."""
 
@@ -105,7 +112,8 @@ class ComponentSettings(Message):
     environment: Environment = ()
     variables: Environment = ()
     outbound: Annotated[
-        tuple[Annotated[str, StringConstraints(min_length=1, max_length=512)], ...], Field(max_length=64, strict=False)
+        tuple[Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(_allowed_host)], ...],
+        Field(max_length=64, strict=False),
     ] = ()
     files: Annotated[tuple[FileModel, ...], Field(max_length=256, strict=False)] = ()
     reuse: ReuseModel = ReuseModel()

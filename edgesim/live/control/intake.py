@@ -49,21 +49,32 @@ async def check_component(wanted: DeployComponent, blobs: BlobStore, inspect: In
     """A component with its size and ABI, found out from its blob.
 
     Raises:
-        NotFoundError: when the blob has not been uploaded.
+        NotFoundError: when the blob, or that of a bundled file, has not been uploaded.
+        UsageError: when a bundled file has another size than was said.
         BundleError: when it is no Wasm file that can be served.
     """
     digest = Digest(wanted.digest)
-    if not await asyncio.to_thread(blobs.verify, digest):
-        raise NotFoundError(
-            f"the blob of component {wanted.id!r} is not here: {digest[:12]}…",
-            help=f"upload it first: PUT /v1/blobs/sha256/{digest}",
-        )
+    await _check_blob(digest, f"component {wanted.id!r}", blobs)
+    for file in wanted.files:
+        what = f"the file {file.path} of component {wanted.id!r}"
+        await _check_blob(Digest(file.digest), what, blobs)
+        size_bytes = blobs.path(Digest(file.digest)).stat().st_size
+        if size_bytes != file.size_bytes:
+            raise UsageError(f"{what} has {size_bytes} bytes, not {file.size_bytes}", help="deploy it again")
     path = blobs.path(digest)
     inspected = await inspect(path)
     settings = {name: getattr(wanted, name) for name in ComponentSettings.model_fields}
     return component_value(
         ComponentModel(id=wanted.id, digest=digest, size_bytes=path.stat().st_size, abi=inspected.abi, **settings)
     )
+
+
+async def _check_blob(digest: Digest, what: str, blobs: BlobStore) -> None:
+    """Raises NotFoundError when the blob is not here."""
+    if not await asyncio.to_thread(blobs.verify, digest):
+        raise NotFoundError(
+            f"the blob of {what} is not here: {digest[:12]}…", help=f"upload it first: PUT /v1/blobs/sha256/{digest}"
+        )
 
 
 def check_roles(components: Sequence[Component], routes: Sequence[Route], filters: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Releases as OCI images, in an image-layout directory that other tools can read.
 
 One manifest per release (`application/vnd.oci.image.manifest.v1+json`), a Wasm config, one `application/wasm` layer per
-component. What OCI has no word for (routes, limits, environment) is in the annotation `dev.edgesim.release`. Equal content
+component, one data layer per bundled file. What OCI has no word for (routes, limits, environment) is in the annotation `dev.edgesim.release`. Equal content
 gives equal digests: no time is in the manifest. `index.json` is derived from the database and may be lost.
 Sources: OCI image-spec 1.1 (image-layout.md, manifest.md), CNCF TAG Runtime "Wasm OCI artifact layout".
 """
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE: Final = "application/vnd.wasm.config.v0+json"
 LAYER_TYPE: Final = "application/wasm"
+DATA_TYPE: Final = "application/vnd.wasm.content.layer.v1+data"
+"""Of bundled files; Spin's word."""
 RELEASE_ANNOTATION: Final = "dev.edgesim.release"
 _NO_TIME: Final = "1970-01-01T00:00:00Z"
 
@@ -70,6 +72,13 @@ class ImageLayout:
                     "annotations": {"org.opencontainers.image.title": f"{c.id}.wasm"},
                 }
                 for c in components
+            ]
+            + [
+                {
+                    **_descriptor(DATA_TYPE, f.digest, f.size_bytes),
+                    "annotations": {"org.opencontainers.image.title": f.path.lstrip("/")},
+                }
+                for f in dict.fromkeys(f for c in components for f in c.files)
             ],
             "annotations": {RELEASE_ANNOTATION: _json(release).decode()},
         }
