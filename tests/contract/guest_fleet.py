@@ -44,6 +44,7 @@ class Traits:
 
 FLEET = {
     "c-echo": Traits("wasi-http", "hello from c-echo"),
+    "rust-component": Traits("wasi-http", "hello from rust-component", frozenset({"/trailers", "/sub"})),
     "js-fetch": Traits("wasi-http", "hello from js-fetch", frozenset({"/trailers"})),
     "js-handler": Traits("wasi-http", "hello from js-handler"),
     "py": Traits("wasi-http", "hello from py"),
@@ -82,6 +83,8 @@ class Harbour:
             runtime, path = self._runtimes[floor], guest(name)
             found = await runtime.inspect(path)
             assert found.abi == FLEET[name].abi
+            if found.abi == "wasi-http":
+                assert found.facts.form == ("flat" if floor == "auto" else "component"), found.facts.why
             component = Component(id=name, digest=found.digest, size_bytes=found.size_bytes, abi=found.abi)
             self._workers[name, floor] = await runtime.load(path, component)
         return self._workers[name, floor]

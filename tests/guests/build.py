@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).resolve().parent
-COMMITTED_MAX_BYTES = 100_000
 
 NPM = {
     "@bytecodealliance/componentize-js": "0.23.0",
@@ -229,6 +228,23 @@ def component_new(core: Path, scratch: Path, version: str = "0.2.12", adapter: s
     )
 
 
+def without_names(component: bytes) -> bytes:
+    """A component without its outermost custom sections: names and producers, which only people read."""
+    out, at = component[:8], 8
+    while at < len(component):
+        begin, size, shift = at, 0, 0
+        while True:
+            at += 1
+            size |= (component[at] & 0x7F) << shift
+            shift += 7
+            if component[at] < 0x80:
+                break
+        at += 1 + size
+        if component[begin]:
+            out += component[begin:at]
+    return out
+
+
 def _node(scratch: Path, script: str) -> bytes:
     """Run an ES module that leaves its result in `component`."""
     tools = npm_tools()
@@ -249,7 +265,7 @@ def c_component(source: Path, scratch: Path) -> bytes:
     core = scratch / "core.wasm"
     zig("cc", "--target=wasm32-freestanding", "-Os", "-nostdlib", "-s", "-Wl,--no-entry", "-Wl,--export-dynamic", "-o", core, "guest.c",
         cwd=source)  # fmt: skip
-    return component_new(core, scratch)
+    return without_names(component_new(core, scratch))
 
 
 def c_command(source: Path, scratch: Path) -> bytes:
@@ -280,6 +296,12 @@ def rust_command(source: Path, scratch: Path) -> bytes:
     """Rust with its standard library, by a rustc that has it for WASI P1."""
     rust("-o", scratch / "out.wasm", "guest.rs", cwd=source)
     return (scratch / "out.wasm").read_bytes()
+
+
+def rust_component(source: Path, scratch: Path) -> bytes:
+    """Rust with its standard library on WASI P1, and jco's adapter from there to P2."""
+    rust("--crate-type=cdylib", "-o", scratch / "core.wasm", "guest.rs", cwd=source)
+    return without_names(component_new(scratch / "core.wasm", scratch, adapter="reactor"))
 
 
 def go_command(source: Path, scratch: Path) -> bytes:
@@ -340,6 +362,7 @@ RECIPES: dict[str, Recipe] = {
     "js-handler": Recipe("js-handler", componentize_js, tools=_JS, wit="guest.wit"),
     "py": Recipe("py", componentize_py, tools=_PY, wit="guest.wit"),
     "c-echo": Recipe("c-component", c_component, committed=True, tools=_C, wit="guest.wit"),
+    "rust-component": Recipe("rust-component", rust_component, committed=True, tools=_C[1:], wit="guest.wit"),
     "p3-py": Recipe("p3-py", partial(componentize_py, version="0.3.0"), tools=_PY, wit="guest3.wit"),
     "p3-qjs": Recipe("p3-qjs", partial(componentize_qjs, version="0.3.0"), tools=_QJS, wit="guest3.wit"),
     "wagi-c": Recipe("wagi-c", c_command, committed=True, tools=("ziglang",)),
