@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import struct
 import time
-from ctypes import addressof, c_uint32, c_uint64, memmove, string_at
+from ctypes import addressof, c_char, c_uint32, c_uint64, memmove, string_at
 from typing import TYPE_CHECKING, Any, Final
 
 import wasmtime
@@ -275,17 +275,18 @@ def at_once(name: str) -> Callable[..., int]:
 
 def raw_callback(function: Callable[..., int], params: str) -> Any:
     """A C callback for values of 16 bytes that sit where the result goes."""
-    slots = c_uint64 * (2 * max(len(params), 1))
-    masks = [(2 * i, 0xFFFFFFFF if p == "i" else 0xFFFFFFFFFFFFFFFF) for i, p in enumerate(params)]
+    cells_at = (c_char * (16 * max(len(params), 1))).from_address
+    unpack = struct.Struct("<" + "".join("I12x" if p == "i" else "Q8x" for p in params)).unpack_from
+    pack, live, caller_context = struct.Struct("<Q").pack_into, LIVE, raw.caller_context
 
     def call(_env: int, caller: int, values: int, _n: int) -> int:
-        guest = LIVE[raw.caller_context(caller)]
+        guest = live[caller_context(caller)]
         try:
-            a = slots.from_address(values)
+            cells = cells_at(values)
             try:
-                a[0] = function(guest, *[a[i] & mask for i, mask in masks])
+                pack(cells, 0, function(guest, *unpack(cells)))
             except P1Error as exc:
-                a[0] = exc.errno
+                pack(cells, 0, exc.errno)
         except BaseException as exc:  # noqa: BLE001 - nothing may pass through C; Guest.check raises it
             return _fail(guest, exc)
         return 0
