@@ -44,8 +44,8 @@ def guest(name: str) -> Path:
 @asynccontextmanager
 async def runtime(floor: str = "auto") -> AsyncIterator[Runtime]:
     """A runtime whose compiled workers are kept from run to run."""
-    folder = build.cache() / "aot"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = build.cache() / "aot-bench"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # native code: for this user alone
     made = Runtime(folder, floor=floor)  # type: ignore[arg-type]
     yield made
     await made.close()
