@@ -146,3 +146,8 @@ def vector(items: list[bytes]) -> bytes:
 def section(number: int, content: bytes) -> bytes:
     """A section; nothing for an empty one."""
     return bytes((number,)) + unsigned(len(content)) + content if content else b""
+
+
+def vector_section(number: int, items: list[bytes]) -> bytes:
+    """A section that is a vector; nothing for none: Winch refuses even an empty section of what it cannot do."""
+    return section(number, vector(items)) if items else b""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from edgesim.wasm.flat import Unsupported, binary
-from edgesim.wasm.flat.binary import Reader, named, section, signed, unsigned, vector
+from edgesim.wasm.flat.binary import Reader, named, section, signed, unsigned, vector, vector_section
 from edgesim.wasm.flat.constants import Constants
 from edgesim.wasm.flat.core import (
     FUNCTION,
@@ -41,6 +41,8 @@ _MAX_BYTES: Final = 128 << 20
 """Of all modules that are merged; a module counts each time that it is instantiated."""
 _MAX_ENTITIES: Final = 500_000
 """Functions, tables, memories, globals and tags, counted in the same way. Large guests have 15,000."""
+_MOST: Final = {MEMORY: 8, TABLE: 16}
+"""Memories and tables that the pool of `engine.py` has room for in one module."""
 _HOST: Final = -1
 
 
@@ -95,6 +97,9 @@ class _Merger:
             raise Unsupported(f"core modules of more than {_MAX_BYTES >> 20} MiB together")
         if sum(len(i.module.imports) + sum(i.module.counts) for i in instances) > _MAX_ENTITIES:
             raise Unsupported(f"core modules of more than {_MAX_ENTITIES:,} functions, globals and the like together")
+        for kind, most in _MOST.items():
+            if sum(i.module.counts[kind] for i in instances) > most:
+                raise Unsupported(f"more than {most} {'memories' if kind == MEMORY else 'tables'}")
         self._instances = instances
         self._spaces: list[list[list[Entity]]] = []
         """Per instance and kind: the entity behind each index."""
@@ -193,35 +198,34 @@ class _Merger:
             [
                 binary.MODULE,
                 section(1, self._types),
-                section(2, self._imports()),
-                section(3, vector(functions)),
-                section(4, vector(tables)),
-                section(5, vector([self._instances[n].module.memories[i] for n, i in self._placed[MEMORY]])),
-                section(13, self._tags()),
-                section(6, vector(globals_)),
-                section(7, self._exports(exports)),
+                vector_section(2, self._imports()),
+                vector_section(3, functions),
+                vector_section(4, tables),
+                vector_section(5, [self._instances[n].module.memories[i] for n, i in self._placed[MEMORY]]),
+                vector_section(13, self._tags()),
+                vector_section(6, globals_),
+                vector_section(7, self._exports(exports)),
                 section(8, start),
-                section(9, vector(segments.elements)),
+                vector_section(9, segments.elements),
                 section(12, unsigned(len(segments.data))),
-                section(10, vector(bodies)),
-                section(11, vector(segments.data)),
+                vector_section(10, bodies),
+                vector_section(11, segments.data),
                 section(0, self._names()),
             ]
         )
 
-    def _imports(self) -> bytes:
+    def _imports(self) -> list[bytes]:
         hosts = [number for owner, number in self._placed[FUNCTION] if owner == _HOST]
         out = []
         for host in hosts:
             number, index = self._host_types[host]
             out.append(named(HOST_MODULE) + named(str(host)) + b"\0" + unsigned(self._type_bases[number] + index))
-        return vector(out)
+        return out
 
-    def _tags(self) -> bytes:
-        tags = [b"\0" + unsigned(self._type_bases[n] + self._instances[n].module.tags[i]) for n, i in self._placed[TAG]]
-        return vector(tags) if tags else b""  # Winch refuses even an empty section of tags
+    def _tags(self) -> list[bytes]:
+        return [b"\0" + unsigned(self._type_bases[n] + self._instances[n].module.tags[i]) for n, i in self._placed[TAG]]
 
-    def _exports(self, exports: Mapping[str, Source]) -> bytes:
+    def _exports(self, exports: Mapping[str, Source]) -> list[bytes]:
         out = []
         for name, source in exports.items():
             kind = (
@@ -230,7 +234,7 @@ class _Merger:
                 else self._instances[source.instance].module.exports[source.name][0]
             )
             out.append(named(name) + bytes((kind,)) + unsigned(self._index[kind][self._entity(source, kind)]))
-        return vector(out)
+        return out
 
     def _globals(self) -> list[bytes]:
         """Globals in their new order, with initialisers that read only what the engine allows them to read."""

@@ -226,3 +226,15 @@ def test_modules_may_not_be_too_large_together(monkeypatch):
 
     with pytest.raises(Unsupported, match="MiB together"):
         merge([CoreInstance(module, ())] * 3, {})
+
+
+@pytest.mark.parametrize(("kind", "most"), [("memory", 8), ("table", 16)])
+def test_the_pool_has_room_for_what_is_merged(kind: str, most: int):
+    """As many memories or tables as may be merged can be instantiated in pooled memory; one more is refused."""
+    field = "(memory 1)" if kind == "memory" else "(table 1 funcref)"
+    texts = [f"(module {field * (most // 2)})"] * 2
+    pooled = World(make_engine(pooled=True))
+    pooled.one(merged(texts))
+
+    with pytest.raises(Unsupported, match=f"more than {most}"):
+        merged([*texts, f"(module {field})"])
