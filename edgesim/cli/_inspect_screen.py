@@ -31,7 +31,7 @@ _COLUMNS: tuple[tuple[FigureName, str], ...] = (
     ("wall_s", "wall"),
     ("memory_bytes", "memory"),
     ("startup_ms", "start"),
-    ("subrequests", "requests"),
+    ("subrequests", "sent"),
     ("response_bytes", "response"),
     ("bundle_bytes", "file"),
 )
@@ -165,8 +165,7 @@ _MISSING_MAX = 20
 def _show_profiles(found: Inspected) -> None:
     click.echo()
     show_limits(found.verdicts, found.limits, served=found.refusal is None)
-    for line in (*verdict_lines(found.verdicts), *footnotes(found.verdicts)):
-        click.echo(line, color=use_color(sys.stdout))
+    say(*verdict_lines(found.verdicts), *footnotes(found.verdicts))
 
 
 def show_limits(verdicts: Iterable[Verdict], limits: Limits, *, served: bool = True) -> None:
@@ -191,37 +190,49 @@ def _limits_row(profile: Profile, verdict: Verdict) -> list[str]:
     return [*cells, {True: "yes", False: "no", None: "-"}[verdict.runs_format]]
 
 
-def verdict_lines(verdicts: Sequence[Verdict], subject: str = "this worker") -> Iterator[str]:
-    """What would happen elsewhere: a line for each platform whose limits are passed, else one that says so."""
+def say(*lines: tuple[str, dict[str, Any]]) -> None:
+    """Print styled lines, broken between words where somebody watches."""
+    for text, style in lines:
+        for line in _wrapped(text, 0):
+            click.echo(click.style(line, **style), color=use_color(sys.stdout))
+
+
+def verdict_lines(verdicts: Sequence[Verdict], subject: str = "this worker") -> Iterator[tuple[str, dict[str, Any]]]:
+    """What would happen elsewhere: a line for each platform whose limits are passed, else one that says so; with styles."""
     lines = [verdict.line_of(subject) for verdict in verdicts if verdict.findings]
     for line in lines:
-        yield click.style(line, fg="red")
+        yield line, {"fg": "red"}
     if not lines:
-        yield f"no published limit is passed by what is known of {subject}"
+        yield f"no published limit is passed by what is known of {subject}", {}
 
 
-def footnotes(verdicts: Sequence[Verdict]) -> Iterator[str]:
+def footnotes(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, dict[str, Any]]]:
     """What to know when reading verdicts: formats, and where the limits are from."""
-    other = [PROFILES[v.profile] for v in verdicts if v.runs_format is False]
-    if other:
-        by_format: dict[str, list[str]] = {}
-        for profile in other:
+    by_format: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        if verdict.runs_format is False:
+            profile = PROFILES[verdict.profile]
             by_format.setdefault(profile.format, []).append(profile.name)
-        for form, names in by_format.items():
-            yield click.style(f"{', '.join(names)}: not this file as it is; they run {form}", dim=True)
-    yield click.style(f"published limits, read {READ}; - is not published. Sources: --json, docs/limits.md", dim=True)
+    for form, names in by_format.items():
+        yield f"{', '.join(names)}: not this file as it is; they run {form}", {"dim": True}
+    yield f"published limits, read {READ}; - is not published. Sources: --json, docs/limits.md", {"dim": True}
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    """The text in lines that fit beside an indent; one line where nobody watches."""
+    if not sys.stdout.isatty():
+        return [text]
+    width = max(40, shutil.get_terminal_size().columns) - indent
+    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
 
 
 def _line(label: str, text: str, **style: Any) -> None:
-    """A labelled line, wrapped to the terminal where somebody watches."""
-    color = use_color(sys.stdout)
-    lines = [text]
-    if sys.stdout.isatty() and "\x1b" not in text:
-        width = max(40, shutil.get_terminal_size().columns)
-        lines = textwrap.wrap(text, width - _LABEL - 4, break_on_hyphens=False) or [""]
+    """A labelled line."""
+    lines = [text] if "\x1b" in text else _wrapped(text, _LABEL + 3)
     for number, line in enumerate(lines):
         shown = label if number == 0 else ""
-        click.echo(f"  {shown:<{_LABEL}} {click.style(line, **style) if style else line}", color=color)
+        styled = click.style(line, **style) if style else line
+        click.echo(f"  {shown:<{_LABEL}} {styled}", color=use_color(sys.stdout))
 
 
 def size(value: float) -> str:

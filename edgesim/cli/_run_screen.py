@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgesim.cli._inspect_screen import footnotes, size, verdict_document, verdict_lines
+from edgesim.cli._inspect_screen import footnotes, say, size, verdict_document, verdict_lines
 from edgesim.cli._output import count, ms, print_table, printable, use_color
 from edgesim.model.profiles import judge_all
 
@@ -53,10 +54,12 @@ class RunScreen:
             size(served.response_bytes),
             where,
         )
+        if sys.stdout.isatty() and len(line) > (width := shutil.get_terminal_size().columns):
+            line = line[: width - 1] + "…"
         good = served.status < 400 and not served.error
         click.echo(line if good else click.style(line, fg="red"), color=use_color(sys.stdout))
         if served.error:
-            click.echo(f"       {printable(served.error)}", color=use_color(sys.stdout))
+            say((f"       {printable(served.error)}", {}))
 
     def summary(self, tallies: Sequence[Tally], seconds: float) -> None:
         """Show what all requests cost, and where that would have been too much."""
@@ -71,16 +74,16 @@ class RunScreen:
         total = sum(tally.requests for tally in tallies)
         failed = sum(tally.failed for tally in tallies)
         click.echo()
-        click.echo(f"{count(total)} request{'s' * (total != 1)} in {seconds:.1f} s, {count(failed)} failed")
+        click.echo(
+            f"{count(total)} request{'s' * (total != 1)} in {seconds:.1f} s since it was loaded, {count(failed)} failed"
+        )
         if total:
             show_tallies(tallies)
         for tally in tallies:
             subject = "this worker" if len(tallies) == 1 else tally.component
-            for line in verdict_lines(judge_all(tally.usage()), subject):
-                click.echo(line, color=use_color(sys.stdout))
-        if len({tally.abi for tally in tallies}) == 1:
-            for line in footnotes(judge_all(tallies[0].usage())):
-                click.echo(line, color=use_color(sys.stdout))
+            say(*verdict_lines(judge_all(tally.usage()), subject))
+        notes = dict.fromkeys(footnote[0] for tally in tallies for footnote in footnotes(judge_all(tally.usage())))
+        say(*((text, {"dim": True}) for text in notes))
 
 
 def show_log(served: Served) -> None:

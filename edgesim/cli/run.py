@@ -174,14 +174,13 @@ async def _serve(
         real_port = await loading
         screen.components = len(solo.parts)
         _ready(solo, real_port, watch=watch)
-        began_s = time.monotonic()
         watching = asyncio.create_task(_watch(source, solo, screen)) if watch else None
         await stop.wait()
         if watching is not None:
             watching.cancel()
-        tallies = solo.tallies()
+        tallies, loaded_s = solo.tallies(), solo.loaded_s
         await solo.close()
-        screen.summary(tallies, time.monotonic() - began_s)
+        screen.summary(tallies, time.monotonic() - loaded_s)
 
 
 async def _first(solo: Solo, app: AppSource, port: int) -> int:
@@ -213,5 +212,5 @@ async def _watch(source: Source, solo: Solo, screen: RunScreen) -> None:
             note("the app goes on as it was", fg="yellow")
         else:
             screen.components = len(solo.parts)
-            note("loaded again", fg="green")
+            note("loaded again; its requests are counted from here", fg="green")
         sys.stderr.flush()

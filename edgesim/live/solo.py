@@ -7,6 +7,7 @@ fresh instance serves each request.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -104,6 +105,8 @@ class Solo:
         self._listener: http_server.Listener | None = None
         self._release: Release | None = None
         self.parts: Mapping[str, Part] = {}
+        self.loaded_s = 0.0
+        """When the app was loaded last, on the monotonic clock."""
         self._running = 0
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -131,7 +134,7 @@ class Solo:
             for part in parts.values():
                 self._runtime.release(part.worker)
             raise
-        before, self.parts = self.parts, parts
+        before, self.parts, self.loaded_s = self.parts, parts, time.monotonic()
         self._release = Release(
             app=AppName(app.name),
             version=0,

@@ -308,7 +308,9 @@ def show_figure(name: FigureName, value: float | None, *, near: float = 0.0) -> 
             unit, size = "KiB", 1024
         return f"{_digits(value / size, near / size)} {unit}"
     if name.endswith("_ms"):
-        return f"{_digits(value, near)} ms" if value < 10_000 else f"{value / 1000:g} s"
+        if near or value % 1000:
+            return f"{_digits(value, near)} ms"
+        return f"{value / 1000:g} s"
     if name.endswith("_s"):
         return f"{_digits(value, near)} s"
     return f"{value:,.0f}"

@@ -56,11 +56,12 @@ def _of_component(report: FileReport) -> Iterator[Missing]:
         there = offered.get(base) if version.startswith(f"{VERSION}.") or not base.startswith("wasi:") else None
         if there is None:
             if names or not version:  # an interface of types alone needs nothing
-                yield Missing(interface=interface, name="", nearest=_nearest_interface(base, version), traps=traps)
+                nearest = "" if traps else _nearest_interface(base, version)
+                yield Missing(interface=interface, name="", nearest=nearest, traps=traps)
             continue
         for name in names:
             if name not in there:
-                yield Missing(interface=interface, name=name, nearest=_near(name, there), traps=traps)
+                yield Missing(interface=interface, name=name, nearest="" if traps else _near(name, there), traps=traps)
 
 
 def _of_module(report: FileReport) -> Iterator[Missing]:

@@ -27,6 +27,7 @@ _DEPTH_MAX: Final = 32
 _ITEMS_MAX: Final = 200_000
 """Imports and exports that are listed; a file with more is refused."""
 _PRODUCERS_MAX_BYTES: Final = 64 * 1024
+_NAMES: Final = ("name", "component-name")
 _KINDS: Final = ("function", "table", "memory", "global", "tag")
 
 
@@ -79,7 +80,7 @@ class FileReport:
     def strippable_bytes(self) -> int:
         """What a file loses without names and debugging information, which only people need."""
         return sum(
-            size for name, size in self.custom.items() if name == "name" or name.startswith((".debug_", "reloc."))
+            size for name, size in self.custom.items() if name in _NAMES or name.startswith((".debug_", "reloc."))
         )
 
     @property
@@ -104,7 +105,7 @@ class FileReport:
         made: dict[str, str] = {}
         for name in ("language", "processed-by", "sdk"):
             made |= self.producers.get(name, {})
-        return ", ".join(f"{tool} {version}".strip() for tool, version in made.items())
+        return ", ".join(f"{tool} {version.partition(' ')[0]}".strip() for tool, version in made.items())
 
 
 def read_report(data: bytes) -> FileReport:
