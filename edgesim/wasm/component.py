@@ -20,7 +20,7 @@ from wasmtime.component import _types as T  # noqa: N812 - short for the many ty
 from edgesim.errors import GuestMemoryError
 from edgesim.wasm import raw
 from edgesim.wasm.execution import Guest
-from edgesim.wasm.values import Err, Ok, Var
+from edgesim.wasm.values import Err, Ok, Var, nesting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -283,7 +283,7 @@ def _variant(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
 
 def _option(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
     lift, lower = glue.boxed(kind.payload)
-    if not _may_be_none(kind.payload):
+    if not nesting(kind).wraps:
         return lift, lambda g, v: (18, 0 if v is None else lower(g, v), 0, 0)
 
     def up(guest: ComponentGuest, words: Words, i: int) -> Any:
@@ -299,7 +299,7 @@ def _option(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
 
 def _result(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
     (ok_up, ok_down), (err_up, err_down) = glue.boxed(kind.ok), glue.boxed(kind.err)
-    wraps = _may_be_err(kind.ok)
+    wraps = nesting(kind).wraps
 
     def up(guest: ComponentGuest, words: Words, i: int) -> Any:
         if not words[i] & 1:
@@ -313,20 +313,6 @@ def _result(glue: Glue, kind: Any) -> tuple[Lift, Lower]:
         return 19, 1, ok_down(guest, value.value if isinstance(value, Ok) else value), 0
 
     return up, down
-
-
-def _may_be_none(kind: Any) -> bool:
-    """Whether a value of this type can be None in Python: then `some` of it is wrapped in `Ok`."""
-    if isinstance(kind, T.ResultType):
-        return kind.ok is None or (_may_be_none(kind.ok) and not _may_be_err(kind.ok))
-    return isinstance(kind, T.OptionType)
-
-
-def _may_be_err(kind: Any) -> bool:
-    """Whether a value of this type can be an `Err` in Python: then `ok` of it is wrapped in `Ok`."""
-    if isinstance(kind, T.OptionType):
-        return not _may_be_none(kind.payload) and _may_be_err(kind.payload)
-    return isinstance(kind, T.ResultType)
 
 
 def _own(glue: Glue, kind: Any) -> tuple[Lift, Lower]:

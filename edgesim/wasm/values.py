@@ -29,3 +29,25 @@ class Var(NamedTuple):
 
     tag: str
     value: Any = None
+
+
+class Nesting(NamedTuple):
+    """What the Python values of a type can be, which decides what must be wrapped in `Ok`."""
+
+    none: bool = False
+    err: bool = False
+    ok: bool = False
+    wraps: bool = False
+    """Whether this option's some, or this result's ok, comes wrapped. Who gives a value may always wrap an ok."""
+
+
+def nesting(kind: Any) -> Nesting:
+    """Of a type of either floor: an option has `payload`, a result has `ok`, and nothing else nests."""
+    if hasattr(kind, "payload"):
+        inner = nesting(kind.payload)
+        return Nesting(True, inner.err and not inner.none, inner.none or inner.ok, inner.none)
+    if hasattr(kind, "ok"):
+        inner = Nesting(none=True) if kind.ok is None else nesting(kind.ok)
+        wraps = inner.err or inner.ok
+        return Nesting(inner.none and not wraps, True, wraps, wraps)
+    return Nesting()

@@ -147,31 +147,6 @@ def _join(a: Core, b: Core) -> Core:
     return "i32" if {a, b} == {"i32", "f32"} else "i64"
 
 
-# -- which lifted values would be ambiguous -----------------------------------------------------------------------------
-
-
-@cache
-def may_be_none(kind: t.ValType) -> bool:
-    """Whether a value of this type can be None in Python: then `some` of it is wrapped in `Ok`."""
-    match kind:
-        case t.Option():
-            return True
-        case t.Result(ok, _):
-            return ok is None or (may_be_none(ok) and not may_be_err(ok))
-    return False
-
-
-@cache
-def may_be_err(kind: t.ValType) -> bool:
-    """Whether a value of this type can be an `Err` in Python: then `ok` of it is wrapped in `Ok`."""
-    match kind:
-        case t.Result():
-            return True
-        case t.Option(payload):
-            return not may_be_none(payload) and may_be_err(payload)
-    return False
-
-
 def core_params(kinds: Iterable[t.ValType]) -> tuple[Core, ...]:
     """The core parameters before they are spilled."""
     return tuple(core for kind in kinds for core in layout(kind).flat)

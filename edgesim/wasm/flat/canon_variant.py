@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from edgesim.wasm.flat import types as t
-from edgesim.wasm.flat.canon_layout import cases, discriminant_size, layout, may_be_err, may_be_none, payload_offset
-from edgesim.wasm.values import Var
+from edgesim.wasm.flat.canon_layout import cases, discriminant_size, layout, payload_offset
+from edgesim.wasm.values import Var, nesting
 
 if TYPE_CHECKING:
     from edgesim.wasm.flat.canon import Codecs
@@ -89,20 +89,18 @@ def _dispatch(codecs: Codecs, kind: Cases, values: list[str | None]) -> None:
 def _wrap(kind: Cases, case: int, value: str) -> str:
     """An expression for the Python value of a case with its payload."""
     match kind:
-        case t.Option(payload):
-            return f"Ok({value})" if may_be_none(payload) else value
-        case t.Result(ok, _):
-            if case:
-                return f"Err({value})"
-            return f"Ok({value})" if ok is not None and may_be_err(ok) else value
+        case t.Result() if case == 1:
+            return f"Err({value})"
+        case t.Option() | t.Result():
+            return f"Ok({value})" if nesting(kind).wraps else value
     return f"Var({kind.cases[case][0]!r}, {value})"
 
 
 def _split_value(codecs: Codecs, kind: Cases) -> list[str]:
     """Statements that turn the value `v` into the number of its case, `i`, and its payload, `v`."""
     match kind:
-        case t.Option(payload):
-            unwrap = ["    if v.__class__ is Ok: v = v.value"] if may_be_none(payload) else []
+        case t.Option():
+            unwrap = ["    if v.__class__ is Ok: v = v.value"] if nesting(kind).wraps else []
             return ["    i = 0 if v is None else 1", *unwrap]
         case t.Result():
             return [

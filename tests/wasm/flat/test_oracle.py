@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from edgesim.wasm.engine import make_engine
 from edgesim.wasm.flat import types as t
-from edgesim.wasm.flat.canon_layout import may_be_err, may_be_none
-from edgesim.wasm.values import Err, Ok, Var
+from edgesim.wasm.values import Err, Ok, Var, nesting
 from tests.support import flat_oracle as oracle
 
 INTEGERS = {
@@ -80,9 +79,9 @@ def values(kind):
                 for name, payload in found
             ])  # fmt: skip
         case t.Option(payload):
-            return st.none() | (values(payload).map(Ok) if may_be_none(payload) else values(payload))
+            return st.none() | (values(payload).map(Ok) if nesting(kind).wraps else values(payload))
         case t.Result(ok, err):
-            good = st.none() if ok is None else values(ok).map(Ok) if may_be_err(ok) else values(ok)
+            good = st.none() if ok is None else values(ok).map(Ok) if nesting(kind).wraps else values(ok)
             return good | (st.just(Err()) if err is None else values(err).map(Err))
     raise AssertionError(kind)
 
