@@ -70,7 +70,19 @@ def deliver(vm: Vm, response: CallResponse) -> None:
 class FilterRun:
     """See the module. `request` and `response` are awaited in this order, once each; `close` ends it at any time."""
 
-    __slots__ = ("_calls", "_dead", "_deadline_s", "_length", "_plugin", "_read", "_stream", "_vm", "cpu_s", "request")
+    __slots__ = (
+        "_calls",
+        "_dead",
+        "_deadline_s",
+        "_length",
+        "_passed",
+        "_plugin",
+        "_read",
+        "_stream",
+        "_vm",
+        "cpu_s",
+        "request",
+    )
 
     def __init__(self, plugin: Plugin, request: GuestRequest) -> None:
         self.request = request
@@ -84,6 +96,8 @@ class FilterRun:
         self._dead = False
         self._length: int | None = None
         """Of the request's body, if the filter may have changed it."""
+        self._passed = 0
+        """Bytes of the response's body that have gone on."""
         self._read: list[bytes] = []
         now = asyncio.get_running_loop().time()
         self._deadline_s = min(request.deadline_s, now + plugin.state.limits.wall_s)
@@ -142,9 +156,9 @@ class FilterRun:
         buffer = self._stream.buffers[Buffer.REQUEST_BODY] = bytearray()
         self._stream.writable_buffer = Buffer.REQUEST_BODY
         passed, total = bytearray(), 0
-        chunk = await body.next()
+        chunk = await self._pull(body)
         while self._stream.answer is None:
-            following = None if chunk is None else await body.next()
+            following = None if chunk is None else await self._pull(body)
             data = chunk or b""
             total += len(data)
             if total > limit:
@@ -152,8 +166,6 @@ class FilterRun:
                     f"the request body is larger than {limit} bytes, the limit of the filter {self._plugin.state.name}",
                     help="send less, or raise the filter's body limit",
                 )
-            if self._plugin.keeps_bodies:
-                self._read.append(data)
             buffer += data
             end = following is None
             await self._step(partial(self._ask, "proxy_on_request_body", Side.REQUEST, len(buffer), int(end)))
@@ -161,6 +173,8 @@ class FilterRun:
             if not self._stream.paused[Side.REQUEST]:
                 passed += buffer
                 del buffer[:]
+            if len(passed) > limit:
+                raise self._named(GuestOutputError(f"it made a request body larger than {limit} bytes"))
             if end:
                 break
             chunk = following
@@ -170,6 +184,13 @@ class FilterRun:
             self._length = len(passed)
         self._stream.writable_buffer = None
         body.close()
+
+    async def _pull(self, body: Body) -> bytes | None:
+        """The next chunk of the sender, remembered if it may be needed again."""
+        chunk = await body.next()
+        if chunk is not None and self._plugin.keeps_bodies:
+            self._read.append(chunk)
+        return chunk
 
     def _write_back(self) -> None:
         """Put what the filter has made of the head into the request."""
@@ -264,6 +285,9 @@ class FilterRun:
             return b""
         passed = bytes(buffer)
         del buffer[:]
+        self._passed += len(passed)
+        if self._passed > limit:
+            raise self._named(GuestOutputError(f"it made a response body larger than {limit} bytes"))
         return passed
 
     # -- the way of a step --------------------------------------------------------------------------------------------
@@ -415,7 +439,7 @@ class _Again:
     __slots__ = ("_read", "_rest")
 
     def __init__(self, read: list[bytes], rest: Body) -> None:
-        self._read = [chunk for chunk in read if chunk]
+        self._read = list(read)
         self._rest = rest
 
     async def next(self) -> bytes | None:
