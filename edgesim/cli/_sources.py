@@ -31,15 +31,15 @@ def app_source(path: Path, *, limits_profile: str | None = None) -> AppSource:
     return AppSource(name=path.stem, components=(source,), routes=(Route(pattern="/...", component="worker"),))
 
 
-def worker_sources(path: Path, *, component: str | None, limits_profile: str | None) -> list[ComponentSource]:
-    """The components of the app in `path`, or the one that is named. Raises as `app_source`, and UsageError for no such."""
-    app = app_source(path, limits_profile=limits_profile)
+def chosen_components(app: AppSource, component: str | None) -> list[ComponentSource]:
+    """The components of an app, or the one that is named. Raises UsageError when there is no such."""
     if component is None:
         return list(app.components)
     chosen = [source for source in app.components if source.id == component]
     if not chosen:
         ids = [source.id for source in app.components]
         raise UsageError(
-            f"there is no component '{component[:64]}' in {path}", help=did_you_mean(component, ids, what="components")
+            f"there is no component '{component[:64]}' in {app.name}",
+            help=did_you_mean(component, ids, what="components"),
         )
     return chosen

@@ -51,17 +51,23 @@ def command(
 async def _inspect(
     path: Path, component: str | None, limits_profile: str | None, *, full: bool, run: bool, quiet: bool
 ) -> list[Inspected]:
-    from edgesim.cli._sources import worker_sources
+    from edgesim.cli._sources import app_source, chosen_components
+    from edgesim.live.grants import local_grants
     from edgesim.live.inspection import FILE_BYTES_MAX, inspect_file
 
     found = []
-    for source in worker_sources(path, component=component, limits_profile=limits_profile):
+    app = app_source(path, limits_profile=limits_profile)
+    for source in chosen_components(app, component):
         if not quiet and source.file.is_file() and _LARGE_BYTES < source.file.stat().st_size <= FILE_BYTES_MAX:
             note(f"compiling {source.file} …", dim=True)
-        bare = path == source.file
         found.append(
             await inspect_file(
-                source.file, component_id="" if bare else source.id, limits=source.limits, full=full, run=run
+                source.file,
+                component_id="" if path == source.file else source.id,
+                limits=source.limits,
+                grants=local_grants(app.name, source),
+                full=full,
+                run=run,
             )
         )
     return found

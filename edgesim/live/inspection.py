@@ -19,7 +19,7 @@ from edgesim.errors import BundleError, BundleTooLargeError, EdgesimError, Usage
 from edgesim.model.ids import Digest
 from edgesim.model.profiles import Usage, Verdict, judge_all
 from edgesim.model.worker import Component, Limits
-from edgesim.wasm.guest import GuestRequest
+from edgesim.wasm.guest import NO_GRANTS, GuestRequest
 from edgesim.wasm.offer import Missing, missing_imports
 from edgesim.wasm.report import FileReport, read_report
 from edgesim.wasm.runtime import Runtime
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgesim.model.worker import Abi
-    from edgesim.wasm.guest import GuestResponse
+    from edgesim.wasm.guest import Grants, GuestResponse
     from edgesim.wasm.runtime import Inspection, LoadedWorker
 
 FILE_BYTES_MAX: Final = 64 << 20
@@ -108,11 +108,20 @@ def read_file(file: Path) -> bytes:
         raise UsageError(f"cannot read {file}: {exc.strerror}", where=str(file), help="check the path") from exc
 
 
+def file_report(file: Path) -> FileReport:
+    """What a file says of itself. Raises as `inspect_file`."""
+    try:
+        return read_report(read_file(file))
+    except BundleError as exc:
+        raise type(exc)(exc.message, where=str(file), help=exc.help) from exc
+
+
 async def inspect_file(
     file: Path,
     *,
     component_id: str = "",
     limits: Limits | None = None,
+    grants: Grants = NO_GRANTS,
     full: bool = False,
     run: bool = True,
 ) -> Inspected:
@@ -122,6 +131,7 @@ async def inspect_file(
         file: a Wasm binary.
         component_id: what its manifest calls it.
         limits: what its runs may use; those of a worker without a manifest by default.
+        grants: what the guests of its runs get; no way out.
         full: wait for Cranelift's code where Winch's comes first, and measure with it.
         run: serve `GET /` a few times, without a way out, to measure starts.
 
@@ -130,10 +140,7 @@ async def inspect_file(
         BundleError: it is not a Wasm binary, or cut off or broken. A valid one that edgesim cannot serve is no error here:
             see `refusal`.
     """
-    try:
-        report = read_report(await asyncio.to_thread(read_file, file))
-    except BundleError as exc:
-        raise type(exc)(exc.message, where=str(file), help=exc.help) from exc
+    report = await asyncio.to_thread(file_report, file)
     found = Inspected(
         file=file, id=component_id, report=report, missing=missing_imports(report), limits=limits or Limits()
     )
@@ -142,7 +149,7 @@ async def inspect_file(
         try:
             await _compile(runtime, found, full=full)
             if found.abi is not None and found.abi != "proxy-wasm" and run:
-                found.start = await _measure(runtime, found)
+                found.start = await _measure(runtime, found, grants)
         finally:
             await runtime.close()
     found.verdicts = judge_all(usage_of(found))
@@ -177,7 +184,7 @@ def _compiler_facts(compiled: Inspection) -> dict[str, Any]:
     }
 
 
-async def _measure(runtime: Runtime, found: Inspected) -> Start | None:
+async def _measure(runtime: Runtime, found: Inspected, grants: Grants) -> Start | None:
     """Load the worker and let it serve."""
     assert found.abi is not None
     component = Component(
@@ -195,12 +202,12 @@ async def _measure(runtime: Runtime, found: Inspected) -> Start | None:
         return None
     load_s = perf_counter() - begin
     try:
-        return await _serve(worker, found.limits, load_s)
+        return await _serve(worker, found.limits, grants, load_s)
     finally:
         runtime.release(worker)
 
 
-async def _serve(worker: LoadedWorker, limits: Limits, load_s: float) -> Start:
+async def _serve(worker: LoadedWorker, limits: Limits, grants: Grants, load_s: float) -> Start:
     begin = perf_counter()
     answers: list[GuestResponse] = []
     error = ""
@@ -208,7 +215,7 @@ async def _serve(worker: LoadedWorker, limits: Limits, load_s: float) -> Start:
     while len(answers) <= RUNS and perf_counter() - begin < _RUNS_WALL_S:
         at = perf_counter()
         try:
-            answer = await worker.run(_get(asyncio.get_running_loop().time() + _WALL_S), limits)
+            answer = await worker.run(_get(asyncio.get_running_loop().time() + _WALL_S), limits, grants)
             await drain(answer)
         except EdgesimError as exc:
             error = exc.message

@@ -18,15 +18,15 @@ from edgesim.core.request import Response
 from edgesim.errors import EdgesimError, GuestError, NotFoundError, OverloadedError, RequestError, UsageError
 from edgesim.live import http_server
 from edgesim.live.front_door import proxy_status
-from edgesim.live.inspection import ended, read_file
+from edgesim.live.grants import local_grants
+from edgesim.live.inspection import ended, file_report
 from edgesim.live.outbound import OutboundNetwork
 from edgesim.live.tally import CLIENT_GONE, Served, Tally
 from edgesim.model.http import header
-from edgesim.model.ids import AppName, Digest, PopId
+from edgesim.model.ids import AppName, Digest
 from edgesim.model.outbound import check_allowed_hosts
 from edgesim.model.worker import Component, Release
-from edgesim.wasm.guest import Grants, GuestRequest
-from edgesim.wasm.report import read_report
+from edgesim.wasm.guest import GuestRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,13 +35,11 @@ if TYPE_CHECKING:
 
     from edgesim.config.manifest import AppSource, ComponentSource
     from edgesim.model.http import Body, Headers
-    from edgesim.wasm.guest import GuestResponse
+    from edgesim.wasm.guest import Grants, GuestResponse
     from edgesim.wasm.runtime import LoadedWorker, Runtime
 
 GUESTS_MAX: Final = 512
 """Requests that are served at the same time; one more is refused."""
-PLACE: Final = PopId("local")
-"""What guests see as their PoP and region."""
 _DRAIN_S: Final = 2.0
 
 
@@ -119,6 +117,8 @@ class Solo:
     async def load(self, app: AppSource) -> None:
         """Compile and load an app, and serve it instead of the one before. That one stays when this fails.
 
+        Filters are left out: their place is in front of a PoP's cache and origin.
+
         Raises:
             BundleError, StartError: a component is no worker.
             UsageError: a file cannot be read, or it is a filter.
@@ -129,6 +129,8 @@ class Solo:
         parts: dict[str, Part] = {}
         try:
             for source in app.components:
+                if source.id in app.filters:
+                    continue
                 parts[source.id] = await self._load(app, source)
         except BaseException:
             for part in parts.values():
@@ -147,7 +149,7 @@ class Solo:
 
     async def _load(self, app: AppSource, source: ComponentSource) -> Part:
         begin = perf_counter()
-        report = read_report(await asyncio.to_thread(read_file, source.file))
+        report = await asyncio.to_thread(file_report, source.file)
         found = await self._runtime.inspect(source.file)
         if found.abi == "proxy-wasm":
             raise UsageError(
@@ -162,31 +164,17 @@ class Solo:
             abi=found.abi,
             limits=source.limits,
             environment=source.environment,
+            variables=source.variables,
+            outbound=source.outbound,
         )
         worker = await self._runtime.load(source.file, component)
         tally = Tally(source.id, found.abi, found.size_bytes, report.memory_at_start_bytes)
         return Part(
             component=component,
             worker=worker,
-            grants=self._grants(app, component),
+            grants=local_grants(app.name, source, self._network, environment=self._environment, allowed=self._allowed),
             tally=tally,
             took_s=perf_counter() - begin,
-        )
-
-    def _grants(self, app: AppSource, component: Component) -> Grants:
-        own = dict(component.environment) | dict(self._environment)
-        allowed = (*component.outbound, *self._allowed)
-        assert self._network is not None
-        return Grants(
-            environment=(
-                *own.items(),
-                ("EDGESIM_POP", str(PLACE)),
-                ("EDGESIM_REGION", str(PLACE)),
-                ("EDGESIM_APP", app.name),
-                ("EDGESIM_VERSION", "0"),
-            ),
-            variables=component.variables,
-            outbound=self._network.worker(AppName(app.name), PLACE, allowed),
         )
 
     def tallies(self) -> list[Tally]:
