@@ -4,8 +4,9 @@ Entities (functions, tables, memories, globals, tags) of all instances share one
 come first, in its own order, so that most of its code stays as it is. An import becomes the index of what it is wired to;
 only host functions remain imports. Types of all modules stand one after the other: equal ones are equal to the engine too.
 
-Instantiation keeps its order. The engine applies all active segments before any start function; where a start function would
-have run earlier, the segments of later instances become passive, and one start function of the merged module does it all in turn.
+Instantiation keeps its order. The engine applies all active segments before any start function. Where a start function would
+have run earlier and seen a difference, the segments of later instances become passive, and one start function of the merged
+module does it all in turn.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ class _Segments:
     data: list[bytes] = field(default_factory=list)
     start: list[bytes] = field(default_factory=list)
     called: list[int] = field(default_factory=list)
-    """Start functions. While there are none, segments stay active."""
+    """Start functions."""
+    started: int = -1
+    """The last instance so far that has one. Only memories and tables that are older than that can have been seen by it."""
 
 
 def merge(instances: Sequence[CoreInstance], exports: Mapping[str, Source]) -> bytes:
@@ -281,6 +284,7 @@ class _Merger:
             if module.start is not None:
                 function = self._index[FUNCTION][self._spaces[number][FUNCTION][module.start]]
                 segments.called.append(function)
+                segments.started = number
                 segments.start.append(b"\x10" + unsigned(function))
 
     def _element(self, number: int, reader: Reader) -> None:
@@ -290,8 +294,11 @@ class _Merger:
             raise Unsupported(f"an element segment with flags {flags:#x}")
         active, expressions = not flags & 1, bool(flags & 4)
         table = offset = b""
+        deferred = False
         if active:
-            table = unsigned(self._index[TABLE][self._spaces[number][TABLE][reader.u32() if flags & 2 else 0]])
+            target = self._spaces[number][TABLE][reader.u32() if flags & 2 else 0]
+            table = unsigned(self._index[TABLE][target])
+            deferred = target[0] <= self._segments.started
             offset = self._constants.expression(number, reader)
         if flags & 3 == 0:
             kind = b"\x70" if expressions else b"\0"
@@ -304,7 +311,7 @@ class _Merger:
         expression_flag = 4 if expressions else 0
         if not active:
             out.elements.append(bytes((flags,)) + kind + unsigned(count) + items)
-        elif not out.called:
+        elif not deferred:
             implicit = flags & 3 == 0 and table == b"\0"
             where = bytes((expression_flag,)) if implicit else bytes((2 | expression_flag,)) + table
             out.elements.append(where + offset + b"\x0b" + (b"" if implicit else kind) + unsigned(count) + items)
@@ -334,14 +341,17 @@ class _Merger:
             raise Unsupported(f"a data segment with flags {flags:#x}")
         out = self._segments
         memory = offset = b""
+        deferred = False
         if flags != 1:
-            memory = unsigned(self._index[MEMORY][self._spaces[number][MEMORY][reader.u32() if flags else 0]])
+            target = self._spaces[number][MEMORY][reader.u32() if flags else 0]
+            memory = unsigned(self._index[MEMORY][target])
+            deferred = target[0] <= out.started
             offset = self._constants.expression(number, reader)
         size = reader.u32()
         content = unsigned(size) + reader.take(size)
         if flags == 1:
             out.data.append(b"\x01" + content)
-        elif not out.called:
+        elif not deferred:
             out.data.append((b"\0" if memory == b"\0" else b"\x02" + memory) + offset + b"\x0b" + content)
         else:
             segment = unsigned(len(out.data))
