@@ -25,6 +25,10 @@ _STARTS: Final = {
 _PARTS: Final = (
     ("queue", "waited for a slot", "yellow"),
     ("start", "worker start", "red"),
+    ("fetch", "  fetch", "red"),
+    ("compile", "  compile", "red"),
+    ("load", "  load", "red"),
+    ("shared", "  shared", "red"),
     ("instantiate", "instantiate", "magenta"),
     ("init", "init", "magenta"),
     ("execute", "execute", "green"),

@@ -66,7 +66,10 @@ def describe(pop: str, state: Path | None, endpoint: str | None, token: str | No
         "at": " ".join(f"{row[k]:.2f}" for k in ("lat", "lon") if isinstance(row.get(k), int | float)),
         "apps": apps_cell(row.get("apps")) or "none",
         "slots": f"{row.get('busy', 0)} of {row.get('slots', 0)} busy, {row.get('queued', 0)} queued",
-        "memory": f"{(row.get('loaded_bytes') or 0) / (1 << 20):.1f} MiB of modules loaded",
+        "memory": f"{(row.get('loaded_bytes') or 0) / (1 << 20):.1f} MiB in use by modules and instances",
+        "instances": f"{row['warm']} ready" if row.get("warm") else "",
+        "starts": _counts(row.get("starts")),
+        "evicted": _counts(row.get("evictions")),
         "requests": f"{count(row['requests'])}, {count(row.get('errors'))} failed"
         if "requests" in row
         else "not known",
@@ -76,6 +79,12 @@ def describe(pop: str, state: Path | None, endpoint: str | None, token: str | No
         if value:
             out.print(f"  {name:<9} {value}")
     print_latency(row)
+
+
+def _counts(counts: Any) -> str:
+    """`12 fresh, 3 reused`, the most frequent first; empty for nothing."""
+    known = sorted((counts or {}).items(), key=lambda entry: -entry[1])
+    return ", ".join(f"{count(number)} {name}" for name, number in known if name != "none")
 
 
 def print_latency(row: dict[str, Any]) -> None:

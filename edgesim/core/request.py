@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgesim.core.waiter import Waiter
     from edgesim.model.geo import Place
     from edgesim.model.http import Body, Headers
-    from edgesim.model.ids import AppName, Outcome, PopId, Role, Start
+    from edgesim.model.ids import AppName, Outcome, PhaseName, PopId, Role, Start
     from edgesim.model.stream import Stream
 
 
@@ -85,6 +85,8 @@ class Timings:
     origin_s: float = 0.0
     filter_s: float = 0.0
     """In filters, with what they waited for; without starting them."""
+    phases: tuple[tuple[PhaseName, float], ...] = ()
+    """What a cold start's `start_s` went into; a waiter knows only that the work was `shared`."""
 
 
 @dataclass(slots=True)

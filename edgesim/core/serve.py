@@ -195,6 +195,7 @@ async def _run(w: World, pop: Pop, worker: Worker, request: Request, arrived_s: 
         timings = response.timings
         timings.queue_s, timings.start_s = request.queue_s, request.start_s
         if role:
+            timings.phases = tuple(worker.phases) if role == "trigger" else (("shared", timings.start_s),)
             _publish_cold_start(w, pop, worker, response, w.now() - arrived_s)
         return response
     finally:
@@ -314,12 +315,7 @@ def _admit(w: World, pop: Pop, newcomer: Worker) -> None:
 def _publish_cold_start(w: World, pop: Pop, worker: Worker, response: Response, total_s: float) -> None:
     """Tell metrics of a request's cold start: a trigger by phase, a waiter by the time it waited."""
     timings = response.timings
-    phases: list[tuple[PhaseName, float]] = []
-    if response.role == "trigger":
-        phases.extend(worker.phases)
-    else:
-        phases.append(("shared", timings.start_s))
-    phases.append(("instantiate", timings.instantiate_s))
+    phases: list[tuple[PhaseName, float]] = [*timings.phases, ("instantiate", timings.instantiate_s)]
     if timings.init_s:
         phases.append(("init", timings.init_s))
     phases.append(("first_call", timings.execute_s))

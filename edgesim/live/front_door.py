@@ -197,6 +197,7 @@ class FrontDoorServer:
             ("filter", t.filter_s),
             ("queue", t.queue_s),
             ("start", t.start_s),
+            *t.phases,
             ("instantiate", t.instantiate_s),
             ("init", t.init_s),
             ("execute", t.execute_s),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesim.core.request import Connection, Request, Response, Timings
 from edgesim.errors import AuthError, PopUnreachableError, RequestError
 from edgesim.model.geo import LatLon, Place
-from edgesim.model.ids import OUTCOMES, AppName, PopId
+from edgesim.model.ids import OUTCOMES, PHASES, AppName, PopId
 from edgesim.model.stream import Stream
 
 if TYPE_CHECKING:
@@ -89,6 +89,10 @@ def read_request(
     )
 
 
+_TIMINGS: Final = 8
+"""Numbers of seconds in a response's meta."""
+
+
 def response_meta(response: Response) -> str:
     """The value of the hop's header of a response."""
     t = response.timings
@@ -101,6 +105,7 @@ def response_meta(response: Response) -> str:
         response.error,
         response.detail,
         [t.queue_s, t.start_s, t.instantiate_s, t.init_s, t.execute_s, t.cpu_s, t.origin_s, t.filter_s],
+        t.phases,
     ]
     return json.dumps(meta, separators=(",", ":"))
 
@@ -109,8 +114,8 @@ def read_response(status: int, meta: str | None, fields: Headers, body: bytes | 
     """The PoP's response. Raises PopUnreachableError when the answer is not a PoP's."""
     try:
         values: list[Any] = json.loads(meta or "")
-        outcome, pop, start, role, version, error, detail, timings = values
-        if outcome not in _OUTCOMES:
+        outcome, pop, start, role, version, error, detail, timings, phases = values
+        if outcome not in _OUTCOMES or len(timings) != _TIMINGS or any(n not in PHASES for n, _ in phases):
             raise ValueError  # noqa: TRY301 - as if it had not unpacked
         return Response(
             status=status,
@@ -121,7 +126,7 @@ def read_response(status: int, meta: str | None, fields: Headers, body: bytes | 
             start=start,
             role=role,
             version=version,
-            timings=Timings(*timings),
+            timings=Timings(*[*timings, tuple((name, float(seconds)) for name, seconds in phases)]),
             error=error,
             detail=detail,
         )

@@ -24,7 +24,8 @@ POPS = [
     {
         "pop": "fra1", "city": "Frankfurt", "country": "DE", "region": "weur", "host": "host1", "state": "ready",
         "lat": 50.0, "lon": 8.5, "apps": {"hello": 2}, "requests": 1234, "errors": 1, "cold": 3, "queued": 0,
-        "slots": 16, "busy": 2, "loaded_bytes": 3 << 20,
+        "slots": 16, "busy": 2, "warm": 4, "loaded_bytes": 3 << 20,
+        "starts": {"fresh": 34, "none": 100, "reused": 1100}, "evictions": {"instance idle": 7},
         "duration": {"count": 1234, "p50_s": 0.00123, "p99_s": 0.0456},
         "parts": {"queue": {"count": 5, "p50_s": 0.001, "p99_s": 0.002}},
         "cold_starts": [
@@ -193,7 +194,10 @@ def test_pops_describe(edge, capsys):
 
     assert codes == (0, 0)
     assert "fra1  Frankfurt, DE  ready" in text
-    assert "3.0 MiB of modules loaded" in text
+    assert "3.0 MiB in use by modules and instances" in text
+    assert "4 ready" in text
+    assert "1,100 reused, 34 fresh\n" in text
+    assert "7 instance idle" in text
     assert "1,234, 1 failed" in text
     assert "trigger      fetch      3  10.0 ms  15.0 ms" in text
     assert "not known" in text

@@ -70,7 +70,7 @@ async def test_what_it_says_about_an_answer(bench):
     """Who answered, which version, how it was started, where the time went; the guest's own fields stay."""
     bench.answer = lambda pop, request: Response(
         200, "ok", pop, headers=(("x-own", "1"), ("via", "1.1 guest"), ("connection", "x")), body=b"hi", start="absent",
-        role="trigger", version=3, timings=Timings(start_s=0.5, execute_s=0.25),
+        role="trigger", version=3, timings=Timings(start_s=0.5, execute_s=0.25, phases=(("fetch", 0.375), ("load", 0.125))),
     )  # fmt: skip
     async with bench.http.get("/w") as answer:
         headers = answer.headers
@@ -86,7 +86,8 @@ async def test_what_it_says_about_an_answer(bench):
     assert headers["X-Own"] == "1"
     assert "Proxy-Status" not in headers
     assert (timing["start"], timing["execute"]) == ("500.000", "250.000")
-    assert set(timing) == {"net", "start", "execute", "total"}
+    assert (timing["fetch"], timing["load"]) == ("375.000", "125.000")
+    assert set(timing) == {"net", "start", "fetch", "load", "execute", "total"}
     assert len(headers["X-Edge-Request-Id"]) > 8
 
 

@@ -12,7 +12,7 @@ from edgesim.core.request import Response, Timings
 from edgesim.errors import AuthError, PopUnreachableError, RequestError
 from edgesim.live import hop
 from edgesim.model.geo import LatLon, Place
-from edgesim.model.ids import OUTCOMES
+from edgesim.model.ids import OUTCOMES, PHASES
 from tests.support.request_path import FRA, request
 
 FLOATS = st.floats(0.0, 1e6)
@@ -49,7 +49,9 @@ def test_a_request_round_trip(place, left_s, network_s):
         start=st.sampled_from(["", "absent", "fresh"]),
         role=st.sampled_from(["", "trigger"]),
         version=st.integers(0, 99),
-        timings=st.builds(Timings, *[FLOATS] * 7),
+        timings=st.builds(
+            Timings, *[FLOATS] * 8, st.lists(st.tuples(st.sampled_from(PHASES), FLOATS), max_size=4).map(tuple)
+        ),
         error=st.sampled_from(["", "x_y"]),
         detail=st.text(max_size=50),
     )
