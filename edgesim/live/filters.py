@@ -8,8 +8,8 @@ from edgesim.core.request import Response
 from edgesim.errors import EdgesimError, StartError
 from edgesim.model.http import header
 from edgesim.wasm.guest import GuestRequest
+from edgesim.wasm.proxy.bodies import FilteredBody
 from edgesim.wasm.proxy.plugin import Plugin, PluginSettings
-from edgesim.wasm.proxy.run import FilteredBody
 
 if TYPE_CHECKING:
     from edgesim.core.filters import Filtering

@@ -18,7 +18,7 @@ from edgesim.errors import (
     RequestError,
 )
 from edgesim.wasm import execution
-from edgesim.wasm.proxy.run import FilteredBody
+from edgesim.wasm.proxy.bodies import FilteredBody
 from edgesim.wasm.runtime import Runtime
 from tests.support.filters import GENEROUS, Network, filter_request, plugin_of, read_all, sample, wat
 

@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgesim.wasm.proxy.calls import CallTasks
-from edgesim.wasm.proxy.run import FilterRun, boot, deliver
+from edgesim.wasm.proxy.lifecycle import boot, deliver
+from edgesim.wasm.proxy.run import FilterRun
 from edgesim.wasm.proxy.spec import PLUGIN_CONTEXT
 from edgesim.wasm.proxy.state import PluginState
 from edgesim.wasm.proxy.steps import Steps, filter_error

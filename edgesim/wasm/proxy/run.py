@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from edgesim.errors import GuestOutputError, GuestWallError, RequestError
 from edgesim.model.http import HOP_BY_HOP, BytesBody, header
+from edgesim.wasm.proxy.bodies import Again, FilteredBody
 from edgesim.wasm.proxy.calls import CallTasks
 from edgesim.wasm.proxy.fields import Fields
+from edgesim.wasm.proxy.lifecycle import END, boot, deliver, finish
 from edgesim.wasm.proxy.spec import CONTINUE, PLUGIN_CONTEXT, STREAM_CONTEXT, Buffer, Map, Side
 from edgesim.wasm.proxy.steps import filter_error
 from edgesim.wasm.proxy.stream import Stream
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from edgesim.model.http import Body, Headers
     from edgesim.wasm.guest import GuestRequest
     from edgesim.wasm.proxy.plugin import Plugin
-    from edgesim.wasm.proxy.stream import CallResponse, LocalResponse
+    from edgesim.wasm.proxy.stream import LocalResponse
     from edgesim.wasm.proxy.vm import Vm
 
 _FRAMING: Final = HOP_BY_HOP | {"content-length"}
@@ -33,38 +35,6 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET: Final = re.compile(r"[/*][^ ]*")
 _REQUEST_MAPS: Final = frozenset({Map.REQUEST_HEADERS, Map.REQUEST_TRAILERS})
 _RESPONSE_MAPS: Final = frozenset({Map.RESPONSE_HEADERS, Map.RESPONSE_TRAILERS})
-
-
-def boot(vm: Vm) -> None:
-    """Bring a new VM to where it takes streams. Raises GuestOutputError when the filter refuses its configuration."""
-    if vm.call("_initialize") is not None:
-        vm.call("main", 0, 0)
-    else:
-        vm.call("_start")
-    vm.call("proxy_on_context_create", PLUGIN_CONTEXT, 0)
-    if vm.call("proxy_on_vm_start", PLUGIN_CONTEXT, 0) == 0:
-        raise GuestOutputError(f"it refused to start (proxy_on_vm_start){vm.log.tail()}")
-    if vm.call("proxy_on_configure", PLUGIN_CONTEXT, len(vm.state.configuration)) == 0:
-        raise GuestOutputError(
-            f"it refused its configuration (proxy_on_configure){vm.log.tail()}",
-            help="correct `configuration` in its manifest",
-        )
-
-
-def deliver(vm: Vm, response: CallResponse) -> None:
-    """Hand the response of an HTTP call to the filter."""
-    vm.calls.response = response
-    try:
-        vm.call(
-            "proxy_on_http_call_response",
-            PLUGIN_CONTEXT,
-            response.id,
-            len(response.fields),
-            len(response.body),
-            len(response.trailers),
-        )
-    finally:
-        vm.calls.response = None
 
 
 class FilterRun:
@@ -127,7 +97,7 @@ class FilterRun:
     def unread_body(self) -> Body | None:
         """The request's body as it was before the filter saw it, for going on without the filter."""
         body = self.request.body
-        return None if body is None else _Again(self._read, body) if self._read else body
+        return None if body is None else Again(self._read, body) if self._read else body
 
     def _begin(self) -> None:
         plugin, request = self._plugin, self.request
@@ -378,75 +348,8 @@ class FilterRun:
             self._calls.close()
         if vm is None:
             return
-        if self._dead or not _END & vm.module.callbacks.keys():
+        if self._dead or not END & vm.module.callbacks.keys():
             vm.close()
             return
         self._stream.writable = frozenset()
-        self._plugin.steps.finish(lambda: _end(vm))
-
-
-_END: Final = frozenset({"proxy_on_done", "proxy_on_log", "proxy_on_delete"})
-
-
-def _end(vm: Vm) -> None:
-    """The last callbacks, then the store. What they raise concerns nobody: the response is out."""
-    vm.begin()
-    try:
-        vm.call("proxy_on_done", STREAM_CONTEXT)
-        vm.call("proxy_on_log", STREAM_CONTEXT)
-        vm.call("proxy_on_delete", STREAM_CONTEXT)
-    except Exception:  # noqa: BLE001, S110 - as above
-        pass
-    finally:
-        vm.close()
-
-
-class FilteredBody:
-    """A response body that passes a filter as it is read."""
-
-    __slots__ = ("_ended", "_run", "_source")
-
-    def __init__(self, run: FilterRun, source: Body) -> None:
-        self._run = run
-        self._source = source
-        self._ended = False
-
-    def of(self, run: FilterRun) -> bool:
-        """Whether it is this run's."""
-        return self._run is run
-
-    async def next(self) -> bytes | None:
-        """The next chunk that the filter lets through; None at the end. Raises GuestError, or what the sender raised."""
-        while not self._ended:
-            chunk = await self._source.next()
-            self._ended = chunk is None
-            passed = await self._run.pass_chunk(chunk or b"", end=self._ended)
-            if passed:
-                return passed
-        self._run.close()
-        return None
-
-    def close(self) -> None:
-        """Stop the sender and the filter."""
-        self._ended = True
-        self._source.close()
-        self._run.close()
-
-
-class _Again:
-    """A body of which a part has been read: that part, then the rest."""
-
-    __slots__ = ("_read", "_rest")
-
-    def __init__(self, read: list[bytes], rest: Body) -> None:
-        self._read = list(read)
-        self._rest = rest
-
-    async def next(self) -> bytes | None:
-        """The next chunk."""
-        return self._read.pop(0) if self._read else await self._rest.next()
-
-    def close(self) -> None:
-        """Stop the sender."""
-        self._read.clear()
-        self._rest.close()
+        self._plugin.steps.finish(lambda: finish(vm))
