@@ -79,6 +79,8 @@ class Script:
     eviction: object = None
     instance_bytes: int = 0
     memory_bytes: int = 8 << 20
+    filters: int = 0
+    """Filters that every request passes; the first one may fail without harm."""
     horizon_s: float = field(init=False)
     costs: Costs = field(init=False)
 
@@ -134,7 +136,12 @@ class Script:
             app=APP, version=version, digest=digest(9), prefetch=version % 2 == 1,
             components=tuple(
                 Component(id=f"c{c}", digest=digest(c), size_bytes=9, abi="wagi", reuse=self.reuse) for c in (0, 1)
+            )
+            + tuple(
+                Component(id=f"f{f}", digest=digest(2 + f), size_bytes=9, abi="proxy-wasm", fail_open=f == 0)
+                for f in range(self.filters)
             ),
+            filters=tuple(f"f{f}" for f in range(self.filters)),
             routes=(Route(pattern="/w", component="c0"), Route(pattern="/api/...", component="c1")),
         )  # fmt: skip
 

@@ -122,3 +122,19 @@ def test_a_run_is_a_function_of_its_seed():
 
     assert first.rows == again.rows
     assert first.rows != other.rows
+
+
+@pytest.mark.parametrize("cancels", [False, True], ids=["stay", "disconnect"])
+@pytest.mark.parametrize("quantum", QUANTA)
+def test_worlds_are_equal_behind_filters(quantum, cancels):
+    """Filters take their time, trap, and are started and evicted like workers, in both worlds alike."""
+    script = Script(
+        seed=5, requests=800, rate=400.0, quantum_s=QUANTA[quantum], cancels=cancels, filters=2, memory_bytes=4 << 20
+    )
+    sim, sim_leaks = run_sim(script)
+    live, live_leaks = run_live(script)
+
+    assert differences(sim, live) == []
+    assert sim.events == live.events
+    assert sim_leaks == live_leaks == ([], [], [], 0, 0)
+    assert {row[0] for row in sim.rows.values()} >= {"ok", "guest_error"}
