@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._guests import FLOORS, LIMITS, Chunks, cheapest, guest, load, read_all, request, runtime
+from edgesim.errors import GuestError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,7 +50,12 @@ async def _measure() -> list[dict[str, Any]]:
                 shapes = {floor: echo(worker, data) for floor, worker in workers.items()}
                 cost = await cheapest(shapes, counts, ROUNDS)
                 entries.append(_entry(language, kib, cost))
-            entries.append(_memory(language, *await peaks_mib(workers["auto"])))
+            try:
+                entries.append(_memory(language, *await peaks_mib(workers["auto"])))
+            except GuestError as error:
+                entries.append(
+                    _memory(language, 0.0, float("inf")) | {"value": None, "yardstick": None, "reason": error.message}
+                )
     return entries
 
 
