@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import signal
@@ -75,6 +76,7 @@ def command(
         check_ports([(port, "the worker", "--port")], "edgesim run")
     from edgesim.live.process import run
 
+    logging.getLogger("edgesim.live.http_server").setLevel(logging.ERROR)  # what broke off is in the request's own line
     run(_serve(app, screen, port, environment, allowed, watch=watch))
     return 0
 

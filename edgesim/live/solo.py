@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from edgesim.core.request import Response
-from edgesim.errors import EdgesimError, GuestError, NotFoundError, OverloadedError, RequestError, UsageError
+from edgesim.errors import (
+    EdgesimError,
+    GuestError,
+    GuestMemoryError,
+    NotFoundError,
+    OverloadedError,
+    RequestError,
+    UsageError,
+)
 from edgesim.live import http_server
 from edgesim.live.front_door import proxy_status
 from edgesim.live.grants import local_grants
@@ -306,6 +314,8 @@ class Solo:
         """A request is over: count it and tell."""
         part = self.parts.get(served.component)
         if part is not None:
+            if served.wanted_memory:  # more than it was given
+                served.memory_bytes = max(served.memory_bytes, part.component.limits.memory_bytes + 1)
             part.tally.add(served)
         self._on_request(served)
 
@@ -326,6 +336,7 @@ def note_error(served: Served, error: EdgesimError) -> None:
         served.ran = True
         served.cpu_s, served.start_cpu_s, served.memory_bytes = cost.cpu_s, cost.start_cpu_s, cost.memory_bytes
         served.subrequests, served.log = cost.subrequests, cost.log
+        served.wanted_memory = isinstance(error, GuestMemoryError)
 
 
 def stream_size(body: _CountedBody | None) -> int:

@@ -38,6 +38,8 @@ class Served:
     start_cpu_s: float = 0.0
     memory_bytes: int = 0
     """0 where it cannot be seen."""
+    wanted_memory: bool = False
+    """Whether it was ended because it needed more memory than it may have."""
     subrequests: int = 0
     body_bytes: int = 0
     response_bytes: int = 0
@@ -103,9 +105,7 @@ class Tally:
 
     def usage(self) -> Usage:
         """What the platforms' limits are compared with."""
-        static = Usage(
-            abi=self.abi, bundle_bytes=self._bundle_bytes, memory_at_start_bytes=self._memory_at_start_bytes
-        )
+        static = Usage(abi=self.abi, bundle_bytes=self._bundle_bytes, memory_at_start_bytes=self._memory_at_start_bytes)
         if not self._cpu_s:
             return static
         return Usage(

@@ -230,7 +230,7 @@ class Verdict:
 
 _WORDS: Final[dict[FigureName, str]] = {
     "bundle_bytes": "its file has",
-    "memory_bytes": "it had",
+    "memory_bytes": "it needed",
     "startup_ms": "it took",
     "cpu_ms": "one request used",
     "wall_s": "one request took",
@@ -294,12 +294,14 @@ def _used(usage: Usage, *, counts_start: bool) -> Iterator[tuple[FigureName, flo
 def _finding(name: FigureName, used: float, limit: float, *, measured: bool) -> Finding:
     begin = "it starts with" if name == "memory_bytes" and not measured else _WORDS[name]
     tail = _TAILS.get(name, "")
-    text = f"{begin} {show_figure(name, used, near=limit)}{tail} and the limit is {show_figure(name, limit)}"
+    allowed = show_figure(name, limit)
+    shown = show_figure(name, used, near=limit)
+    text = f"{begin} {shown if shown != allowed else f'more than {allowed}'}{tail} and the limit is {allowed}"
     return Finding(figure=name, used=used, limit=limit, text=text)
 
 
 def show_figure(name: FigureName, value: float | None, *, near: float = 0.0) -> str:
-    """A figure with its unit; exact enough that one just above `near` does not look equal to it."""
+    """A figure with its unit; with decimals where they tell it from `near`."""
     if value is None:
         return "none"
     if name.endswith("_bytes"):
@@ -317,10 +319,10 @@ def show_figure(name: FigureName, value: float | None, *, near: float = 0.0) -> 
 
 
 def _digits(value: float, near: float) -> str:
-    """At most three decimals, as few as tell the value from `near`."""
+    """At most two decimals, as few as tell the value from `near`."""
     for decimals in range(3):
         text = f"{value:,.{decimals}f}"
         close = abs(float(text.replace(",", "")) - value) <= 0.02 * value
         if close and (not near or value == near or text != f"{near:,.{decimals}f}"):
             return text
-    return f"{value:,.3f}"
+    return f"{value:,.0f}" if near else f"{value:,.3f}"

@@ -12,6 +12,7 @@ from edgesim.config.manifest import AppSource, ComponentSource, load_app
 from edgesim.config.resources import resource_path
 from edgesim.errors import BundleError, UsageError
 from edgesim.live.solo import Solo
+from edgesim.model.profiles import judge_all
 from edgesim.model.worker import Limits, Route
 from edgesim.wasm.runtime import Runtime
 
@@ -125,6 +126,24 @@ async def test_limits_hold_as_in_a_pop(solo, tmp_path):
     assert [r.error.partition(":")[0] for r in records] == ["E0403", "E0508", "E0405"]
     assert [r.ran for r in records] == [True, False, True]
     assert records[0].cpu_s >= 0.01
+
+
+async def test_a_worker_that_runs_out_of_memory_needed_more_than_it_had(solo, tmp_path):
+    """So its verdict on a platform with the same limit is not that it fits."""
+    (tmp_path / "grow.wasm").write_bytes(
+        bytes(
+            wat2wasm(
+                '(module (memory (export "memory") 1) (func (export "_start") (loop'
+                " (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable)) (br 0))))"
+            )
+        )
+    )
+    await solo.load(app_of(grow=tmp_path / "grow.wasm"))
+    answer = await ask(solo, get("/"))
+    verdicts = {v.profile: v.line for v in judge_all(solo.tallies()[0].usage())}
+
+    assert b"E0404" in answer
+    assert "it needed more than 128 MiB of linear memory" in verdicts["akamai"]
 
 
 async def test_paths_without_a_route_and_requests_before_the_app(solo):
