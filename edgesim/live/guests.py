@@ -97,7 +97,7 @@ class WasmGuests:
         else:
             worker.handle = (loaded, grants)
             phases += await self._warm_up(worker, loaded, grants)
-        worker.loaded_bytes = loaded.size_bytes
+        worker.loaded_bytes, worker.instance_bytes = loaded.size_bytes, 0
         if loaded.abi == "wasi-http":
             # It lets no second request in while it serves one. Spin ignores the count for WASI 0.2 too.
             worker.reuse = replace(component.reuse, max_instance_concurrent_reuse_count=(1, 1))
@@ -153,6 +153,10 @@ class WasmGuests:
             grants,
             kept=kept,
         )
+        if answer.memory_bytes and not 0 < worker.instance_bytes <= answer.memory_bytes:
+            # What the budget counts for the next new instance: the least that one has needed, so that a single request that
+            # makes its guest grow does not cost all others their room. What a kept instance takes is known exactly.
+            worker.instance_bytes, worker.watched = answer.memory_bytes, True
         if instance is not None and kept is not None:
             if answer.ended is None or answer.ended.done:
                 _keep(instance, kept)

@@ -7,7 +7,15 @@ from collections import Counter
 
 import pytest
 
-from edgesim.model.events import ColdStarted, HealthReported, PopHealth, PopReported, RequestRouted, RequestServed
+from edgesim.model.events import (
+    ColdStarted,
+    Evicted,
+    HealthReported,
+    PopHealth,
+    PopReported,
+    RequestRouted,
+    RequestServed,
+)
 from edgesim.model.ids import AppName, HostId, PopId
 from edgesim.observe import catalog
 from edgesim.observe.recorder import Recorder
@@ -129,15 +137,41 @@ def test_rollout_shows_only_versions_that_are_served() -> None:
 def test_gauges_follow_the_beat_and_a_killed_pop_goes_down() -> None:
     """A PoP that is missing in its host's next beat is down and empty."""
     made = recorder()
-    both = tuple(PopHealth(pop=pop, state="ready", busy=3, queued=1, loaded_bytes=4096) for pop in (FRA, GRU))
+    both = tuple(PopHealth(pop=pop, state="ready", busy=3, queued=1, loaded_bytes=4096, warm=2) for pop in (FRA, GRU))
     made.handle(HealthReported(host=HostId("host1"), boot="b", pops=both))
     made.handle(HealthReported(host=HostId("host1"), boot="b", pops=both[:1]))
 
     assert values(made.store, catalog.POP_UP) == {("fra1",): 1}
     assert values(made.store, catalog.INSTANCES_BUSY) == {("fra1",): 3}
+    assert values(made.store, catalog.INSTANCES_WARM) == {("fra1",): 2}
     assert values(made.store, catalog.QUEUE_DEPTH) == {("fra1",): 1}
     assert values(made.store, catalog.LOADED_BYTES) == {("fra1",): 4096}
     assert values(made.store, catalog.POOL_SLOTS) == {("fra1",): 8, ("gru1",): 8}
+
+
+def test_evictions_by_what_and_why() -> None:
+    """Each combination is there from the start, so that the first one is an increase."""
+    made = recorder()
+    assert len(made.store.numbers[catalog.EVICTIONS.name].children) == 8
+    for what, why in (("instance", "idle"), ("instance", "idle"), ("module", "memory")):
+        made.handle(Evicted(pop=FRA, app=AppName("hello"), version=1, what=what, why=why))  # type: ignore[arg-type]
+
+    assert values(made.store, catalog.EVICTIONS) == {("fra1", "instance", "idle"): 2, ("fra1", "module", "memory"): 1}
+
+
+def test_what_an_instance_cost_is_a_part_of_the_run() -> None:
+    """A reused instance has no `instantiate`; a guest that says so has an `init`."""
+    made = recorder()
+    made.handle(served(start="fresh", execute_s=0.5, instantiate_s=0.25, init_s=0.125))
+    made.handle(served(start="reused", execute_s=0.25))
+    parts = {
+        part: histogram.count
+        for (_, part), histogram in made.store.histograms[catalog.REQUEST_PART.name].children.items()
+        if part in ("instantiate", "init", "execute") and histogram.count
+    }
+
+    assert parts == {"execute": 2, "instantiate": 1, "init": 1}
+    assert values(made.store, catalog.REQUESTS)["fra1", "hello", "ok", "reused"] == 1
 
 
 def test_labels_are_bounded() -> None:

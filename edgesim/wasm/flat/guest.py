@@ -39,6 +39,11 @@ class FlatGuest(Guest):
         self.locked = False
         """A realloc or post-return runs, which must not call out (may-leave in CanonicalABI.md)."""
 
+    @property
+    def guest(self) -> FlatGuest:
+        """Itself: between two requests it is the instance that is kept."""
+        return self
+
     def begin(self, request: GuestRequest, limits: Limits, grants: Grants) -> None:
         """Turn to another request of an instance that lives on."""
         super().begin(request, limits, grants)
