@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from edgesim.core.memory import unload
@@ -119,14 +117,19 @@ async def test_instances_are_counted(edge):
 
     assert worker.instance_bytes >= 65536
     assert pop.memory_bytes == worker.loaded_bytes + worker.instance_bytes
+
+
+async def test_a_fresh_instance_needs_room(edge):
+    """When everything else is taken, 503 and not one byte more."""
+    w, pop = await edge("wasi-http", Reuse())
+    await ask(w, pop)
     others = pop.spec.memory_bytes - pop.memory_bytes
-    pop.memory_bytes += others  # all the rest is taken
-    now_s = w.now()
-    both = [serve_at_pop(w, pop, request("/", now_s=now_s, deadline_s=now_s + 30.0)) for _ in range(2)]
-    answers = await asyncio.gather(*both)
+    pop.memory_bytes += others
+    response = await serve_at_pop(w, pop, request("/", now_s=w.now(), deadline_s=w.now() + 30.0))
     pop.memory_bytes -= others
 
-    assert sorted((a.status, a.outcome, a.start) for a in answers) == [(200, "ok", "reused"), (503, "queue_full", "")]
+    assert (response.status, response.outcome) == (503, "queue_full")
+    assert "has no room for an instance of c" in response.detail
 
 
 async def test_instances_stand_ready(edge):
