@@ -160,6 +160,11 @@ def _fd_pread(guest: P1Guest, fd: int, iovs: int, count: int, offset: int, out: 
     return read_file(guest, fd, guest.iovecs(iovs, count), out, offset)
 
 
+def _fd_pwrite(guest: P1Guest, fd: int, *_args: int) -> int:
+    """Standard streams are pipes: Zig's writer tries this first, and goes on with `fd_write` after ESPIPE."""
+    return ESPIPE if fd < _FIRST else _read_only(guest, fd)
+
+
 def _fd_close(guest: P1Guest, fd: int) -> int:
     if fd >= _FIRST:
         files(guest).close(fd)
@@ -337,7 +342,7 @@ AT_ONCE: Final[dict[str, Callable[..., int]]] = {
     "fd_readdir": _fd_readdir, "fd_renumber": _fd_renumber, "fd_seek": _fd_seek, "fd_tell": _fd_tell,
     "path_open": _path_open, "path_filestat_get": _path_filestat_get, "path_readlink": _path_readlink,
     "fd_allocate": _read_only, "fd_filestat_set_size": _read_only, "fd_filestat_set_times": _read_only,
-    "fd_pwrite": _read_only, "path_create_directory": _read_only, "path_filestat_set_times": _read_only,
+    "fd_pwrite": _fd_pwrite, "path_create_directory": _read_only, "path_filestat_set_times": _read_only,
     "path_link": _read_only, "path_remove_directory": _read_only, "path_rename": _read_only,
     "path_symlink": _path_symlink, "path_unlink_file": _read_only,
 }  # fmt: skip

@@ -309,7 +309,7 @@ def test_a_file_that_vanished_is_a_bundle_error(write, tmp_path):
         app.request()
 
 
-@pytest.mark.parametrize("name", ["hello", "hello-v2", "hello-wagi"])
+@pytest.mark.parametrize("name", ["hello", "hello-v2", "hello-wagi", "hello-zig"])
 def test_the_sample_workers_have_manifests(name):
     """What ships can be deployed."""
     app = load_app(resource_path(f"workers/{name}"))

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 FLOORS = {"wasi-http": ("auto", "component"), "wagi": ("auto",)}
 """How each ABI's guests can be run; `auto` takes the flat floor where it can."""
-_CGI = frozenset({"/headers", "/sub", "/trailers", "/count", "/file"})
-"""What a WAGI command has no way to do here: fields arrive in the environment, and preview 1 has neither HTTP nor files."""
+_CGI = frozenset({"/headers", "/sub", "/trailers", "/count"})
+"""What a WAGI command has no way to do: fields arrive in the environment, globals never survive, preview 1 has no HTTP."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ FLEET = {
     "js-handler": Traits("wasi-http", "hello from js-handler"),
     "py": Traits("wasi-http", "hello from py"),
     "wagi-c": Traits("wagi", "hello from c", _CGI),
-    "wagi-zig": Traits("wagi", "hello from zig", _CGI),
+    "wagi-zig": Traits("wagi", "hello from zig", _CGI | {"/file"}),
     "wagi-rust": Traits("wagi", "hello from rust", _CGI),
     "wagi-go": Traits("wagi", "hello from go", _CGI),
-    "wagi-as": Traits("wagi", "hello from assemblyscript", _CGI),
+    "wagi-as": Traits("wagi", "hello from assemblyscript", _CGI | {"/file"}),
 }
 
 

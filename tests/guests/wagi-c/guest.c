@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -59,8 +60,9 @@ static void echo(void) {
 
 static void file(void) {
   const char *query = variable("QUERY_STRING");
+  struct stat about;
   FILE *found = strncmp(query, "path=", 5) ? NULL : fopen(query + 5, "rb");
-  if (!found) {
+  if (!found || fstat(fileno(found), &about) || !S_ISREG(about.st_mode)) {
     printf("Status: 404\nContent-Type: text/plain\n\nno such file");
     return;
   }

@@ -48,13 +48,13 @@ func environment() {
 }
 
 func file() {
-	found, err := os.Open(query.Get("path"))
+	content, err := os.ReadFile(query.Get("path"))
 	if err != nil {
 		fmt.Print("Status: 404\nContent-Type: text/plain\n\nno such file")
 		return
 	}
 	head("application/octet-stream")
-	io.Copy(os.Stdout, found)
+	os.Stdout.Write(content)
 }
 
 func stream() {
