@@ -25,8 +25,11 @@ from edgesim.wasm.abi import abis
 from edgesim.wasm.engine import make_engine
 from edgesim.wasm.flat import Unsupported
 from edgesim.wasm.flat.flatten import flatten
+from edgesim.wasm.flat.hollow import hollow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edgesim.model.worker import Abi
     from edgesim.wasm.abi import GuestAbi
     from edgesim.wasm.engine import Tier
@@ -128,11 +131,7 @@ def compile_file(
     kind = binary_kind(data)
     compilers = _Compilers(tier)
     begin = perf_counter()
-    flat_only = bool(known) and kind == "component" and floor == "auto"
-    compiled: Any = None if flat_only else _validated(compilers, kind, data)
-    abi = abis()[known] if known else _abi_of(compilers.engine(), compiled, kind)  # type: ignore[index]
-    if not known:
-        abi.check(compilers.engine(), compiled)
+    abi = abis()[known] if known else _checked(compilers, kind, data, floor)  # type: ignore[index]
     validated = perf_counter()
     form: Form = kind
     plan = ""
@@ -145,11 +144,12 @@ def compile_file(
             flat, merged = flatten(data)
             flattened = perf_counter()
             compiled = compilers.final(wasmtime.Module, merged)
+            abi.link_flat(compilers.engine(), compiled, flat)
             form, plan = "flat", flat.to_json()
         except (Unsupported, wasmtime.WasmtimeError) as exc:
             why = _first_lines(exc)
     if form != "flat":
-        compiled = compilers.final(wasmtime.Module if kind == "module" else wasm_component.Component, data)
+        compiled = _valid(compilers.final, kind, data)
     try:
         target.write_bytes(compiled.serialize())
     except OSError as exc:
@@ -168,10 +168,25 @@ def compile_file(
     )
 
 
-def _validated(compilers: _Compilers, kind: Literal["module", "component"], data: bytes) -> Any:
+def _checked(compilers: _Compilers, kind: Literal["module", "component"], data: bytes, floor: Floor) -> GuestAbi:
+    """The ABI of a valid file that can be served. Raises BundleError.
+
+    Of a component that will be flat, all but the code is looked at here: the code is validated where it is compiled.
+    """
+    skeleton = data
+    if kind == "component" and floor == "auto":
+        with suppress(Unsupported):
+            skeleton = hollow(data)
+    compiled = _valid(compilers.compile, kind, skeleton)
+    abi = _abi_of(compilers.engine(), compiled, kind)
+    abi.check(compilers.engine(), compiled)
+    return abi
+
+
+def _valid(compile_: Callable[[Any, bytes], Any], kind: Literal["module", "component"], data: bytes) -> Any:
     """The file as the engine takes it. Raises BundleError."""
     try:
-        return compilers.compile(wasmtime.Module if kind == "module" else wasm_component.Component, data)
+        return compile_(wasmtime.Module if kind == "module" else wasm_component.Component, data)
     except wasmtime.WasmtimeError as exc:
         raise BundleError(
             f"the file is not a valid Wasm {kind}: {_first_lines(exc)}", help="build it again; it may be truncated"

@@ -93,10 +93,12 @@ class Context:
             self._look()
         if pointer + size > self.size:
             raise GuestTrapError(
-                f"the worker passed the pointer {pointer:#x} to {size} bytes, but its memory ends at {self.size:#x}"
+                f"the worker passed a pointer out of bounds: {size} bytes at {pointer:#x}, its memory ends at {self.size:#x}"
             )
         if self.lifted > MAX_LIFTED_BYTES:
-            raise GuestTrapError(f"the worker passed more than {MAX_LIFTED_BYTES >> 20} MiB to one host function")
+            raise GuestTrapError(
+                f"the worker passed too much data to one host function: more than {MAX_LIFTED_BYTES >> 20} MiB"
+            )
 
     def octets(self, pointer: int, count: int) -> bytes:
         """A `list<u8>`: one copy."""
@@ -160,8 +162,8 @@ class Context:
         self.view[pointer : pointer + len(data)] = data
 
     def put_text(self, text: str) -> tuple[int, int]:
-        """Pointer and length, in code units, of a new string."""
-        data = text.encode()
+        """Pointer and length, in code units, of a new string. Lone surrogates are replaced: no guest may see them."""
+        data = text.encode(errors="replace")
         count = len(data)
         pointer = self.alloc(count, 1)
         if count:
@@ -185,7 +187,7 @@ class Utf16Context(Context):
 
     def put_text(self, text: str) -> tuple[int, int]:
         """Pointer and length, in code units, of a new string."""
-        data = text.encode("utf-16-le")
+        data = text.encode("utf-16-le", errors="replace")
         pointer = self.alloc(len(data), 2)
         self.view[pointer : pointer + len(data)] = data
         return pointer, len(data) // 2
