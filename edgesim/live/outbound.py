@@ -97,6 +97,10 @@ class WorkerOutbound:
             raise OutboundError("loop-detected")
         destination = self._destination(request)
         fields = to_multidict(tuple((n, v) for n, v in request.headers if n not in _LEFT_OUT))
+        if "content-length" in fields:
+            fields["content-length"] = fields[
+                "content-length"
+            ]  # once: the same value twice is as good as a smuggled one
         if destination.host is not None:
             fields["Host"] = destination.host
             for name in _FROM_CLIENTS:

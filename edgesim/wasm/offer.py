@@ -22,6 +22,8 @@ VERSION: Final = "0.2"
 """WASI versions whose interfaces components may import: every 0.2.x."""
 _TRAPS_WHEN_CALLED: Final = ("wasi:filesystem/", "wasi:sockets/")
 """Packages that may be imported whole: what edgesim does not have of them traps when it is called."""
+_DRAFTS: Final = ("wasi:logging/",)
+"""Packages without a release, which toolchains import in any version or none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,8 @@ def _of_component(report: FileReport) -> Iterator[Missing]:
     for interface, names in report.imports:
         base, _, version = interface.partition("@")
         traps = base.startswith(_TRAPS_WHEN_CALLED) and version.startswith(f"{VERSION}.")
-        there = offered.get(base) if version.startswith(f"{VERSION}.") or not base.startswith("wasi:") else None
+        known = version.startswith(f"{VERSION}.") or not base.startswith("wasi:") or base.startswith(_DRAFTS)
+        there = offered.get(base) if known else None
         if there is None:
             if names or not version:  # an interface of types alone needs nothing
                 nearest = "" if traps else _nearest_interface(base, version)
