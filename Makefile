@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := $(VENV)/.stamp-runtime
 DEV := $(VENV)/.stamp-dev
 
-.PHONY: help demo test lint format bench workers dashboards wheel clean distclean
+.PHONY: help demo test lint format bench workers guests dashboards wheel clean distclean
 
 help:  ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench: $(DEV)  ## Run the benchmarks, or the ones named: make bench ID=rtt-model
 
 workers: $(DEV)  ## Build the sample workers from their sources.
 	@$(BIN)/python workers/build.py
+
+guests: $(DEV)  ## Build the conformance guests that are not committed into .guests/, with their tools (npm and PyPI).
+	@$(BIN)/python tests/guests/build.py
 
 dashboards: $(DEV)  ## Generate the Grafana dashboard and the metrics reference.
 	@$(BIN)/python dashboards/generate.py
@@ -72,6 +75,6 @@ clean:  ## Remove what was built, measured and cached.
 	@rm -rf build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-distclean: clean  ## Also stop the edge that runs from here, and remove its state and .venv.
+distclean: clean  ## Also stop the edge that runs from here, and remove its state, .venv and the guests.
 	@if [ -x $(BIN)/edgesim ] && [ -d .edgesim ]; then $(BIN)/edgesim down --state .edgesim || true; fi
-	@rm -rf $(VENV) .edgesim
+	@rm -rf $(VENV) .edgesim .guests
