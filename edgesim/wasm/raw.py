@@ -49,6 +49,9 @@ def _proto(name: str, result: Any, *args: Any, fast: bool = False) -> Callable[.
 # -- store and memory -------------------------------------------------------------------------------------------------
 store_new = _proto("wasmtime_store_new", P, P, P, P)
 store_delete = _proto("wasmtime_store_delete", None, P)
+store_new_short = _proto("wasmtime_store_new", P, P, P, P, fast=True)
+store_delete_short = _proto("wasmtime_store_delete", None, P, fast=True)
+"""Of a store with one small core instance: to give the GIL away would cost more than the call."""
 store_context = _proto("wasmtime_store_context", P, P, fast=True)
 store_limiter = _proto("wasmtime_store_limiter", None, P, c_int64, c_int64, c_int64, c_int64, c_int64, fast=True)
 set_epoch_deadline = _proto("wasmtime_context_set_epoch_deadline", None, P, c_uint64, fast=True)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from edgesim.errors import EdgesimError
 from edgesim.model.http import BytesBody
-from edgesim.wasm.guest import OutboundError, OutboundRequest
+from edgesim.wasm.outbound import OutboundError, OutboundRequest
 from edgesim.wasm.proxy.fields import Fields
 from edgesim.wasm.proxy.stream import CallResponse
 
 if TYPE_CHECKING:
     from edgesim.model.http import Headers
-    from edgesim.wasm.guest import Outbound
+    from edgesim.wasm.outbound import Outbound
     from edgesim.wasm.proxy.stream import HttpCall
     from edgesim.wasm.proxy.vm import Vm
 

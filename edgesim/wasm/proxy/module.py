@@ -6,7 +6,7 @@ module imports is refused when it is deployed.
 
 from __future__ import annotations
 
-from ctypes import addressof, c_uint64, c_void_p, sizeof
+from ctypes import addressof, c_size_t, c_uint64, c_void_p, sizeof
 from typing import TYPE_CHECKING, Any, Final
 
 import wasmtime
@@ -139,12 +139,21 @@ class ProxyModule:
             )
         self._keep = (engine, module, linker, types)
         self.engine = raw.address(engine.ptr())
-        functions = [e for e in module.exports if isinstance(e.type, wasmtime.FuncType)]
+        functions = [e for e in module.exports if isinstance(e.type, wasmtime.FuncType) and e.name in CALLBACKS]
         extern_bytes = sizeof(raw.Extern)
-        self.callbacks = {
-            e.name: Callback(e.name.encode(), len(e.type.params), bool(e.type.results), FUNCTIONS + extern_bytes * i)
-            for i, e in enumerate(e for e in functions if e.name in CALLBACKS)
-        }
+        self.callbacks: dict[str, Callback] = {}
+        for number, each in enumerate(functions):
+            encoded, offset = each.name.encode(), FUNCTIONS + extern_bytes * number
+            params = len(each.type.params)
+            self.callbacks[each.name] = Callback(
+                encoded,
+                c_size_t(len(encoded)),
+                params,
+                slice(0, 2 * params, 2),
+                bool(each.type.results),
+                offset // 8 + 1,
+                offset,
+            )
         """Those of its exports that are callbacks of the ABI."""
         self.block = c_uint64 * ((FUNCTIONS + extern_bytes * len(self.callbacks)) // 8)
         self.allocator = next((name for name in _ALLOCATORS if name in self.callbacks), _ALLOCATORS[0])

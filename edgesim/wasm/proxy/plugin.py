@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from edgesim.model.worker import Limits
     from edgesim.wasm.engine import Ticker
-    from edgesim.wasm.guest import Grants, GuestRequest, Outbound
+    from edgesim.wasm.guest import Grants, GuestRequest
+    from edgesim.wasm.outbound import Outbound
     from edgesim.wasm.proxy.vm import Vm
 
 _log: Final = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ ends a VM is final; its store is freed and never used again. A VM belongs to one
 from __future__ import annotations
 
 import struct
-from ctypes import addressof, c_uint8, c_uint64, memmove, sizeof, string_at
+from ctypes import addressof, c_size_t, c_uint8, c_uint64, memmove, sizeof, string_at
 from time import thread_time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -18,10 +18,23 @@ from edgesim.wasm.faults import as_guest_error
 from edgesim.wasm.guest import Exited, Log
 from edgesim.wasm.p1 import EFAULT, EINVAL, P1Error
 from edgesim.wasm.proxy.stream import Calls
+from edgesim.wasm.raw import (  # by name: looking them up in the module would cost 0.1 µs a VM
+    epoch_callback,
+    func_call_raw,
+    instance_export,
+    instance_pre_instantiate_sync,
+    set_epoch_deadline,
+    store_context,
+    store_delete,
+    store_delete_short,
+    store_limiter,
+    store_new_short,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgesim.model.worker import Limits
     from edgesim.wasm.proxy.module import ProxyModule
     from edgesim.wasm.proxy.state import PluginState
     from edgesim.wasm.proxy.stream import Stream
@@ -36,6 +49,12 @@ _MEMORY: Final = _INSTANCE + sizeof(raw.Instance)
 FUNCTIONS: Final = _MEMORY + sizeof(raw.Extern)
 """Layout of a VM's block, in bytes: arguments and result (16 bytes each), trap, instance, then externs."""
 _OF: Final = raw.Extern.of.offset
+_U32_MAX: Final = 0xFFFFFFFF
+_SLOTS: Final = c_size_t(MAX_PARAMS)
+_ONE_TICK: Final = c_uint64(1)
+"""Converted once: each conversion costs as much as a small call."""
+_SHORT_CPU_S: Final = 0.001
+"""A step that takes longer may have touched much memory, which takes time to clear."""
 _MAX_IOVECS: Final = 1024
 _U32_PAIR: Final = struct.Struct("<II")
 
@@ -44,10 +63,16 @@ class Callback(NamedTuple):
     """An exported function of a module."""
 
     encoded: bytes
+    size: c_size_t
+    """Of `encoded`."""
     params: int
+    places: slice
+    """Of the arguments in a VM's block."""
     returns: bool
+    slot: int
+    """Of the function's store in a VM's block: 0 while it has not been looked up."""
     offset: int
-    """Of its extern in a VM's block."""
+    """Of its extern in a VM's block, in bytes."""
 
 
 class BadMemory(P1Error):  # noqa: N818 - it becomes a status
@@ -64,49 +89,58 @@ class NoMemory(Exception):  # noqa: N818 - it becomes a status
 class Vm:
     """See the module. `instantiate` of a `ProxyModule` makes one; `close` frees it."""
 
-    __slots__ = (
-        "_allocating", "_base", "_block", "_calls", "_found", "_log", "_memory", "args", "began_s", "cancelled", "context",
-        "cpu_limit_s", "cpu_s", "environ", "error", "limits", "may_call", "module", "state", "store", "stream",
-    )  # fmt: skip
+    # Defaults stand in the class, and what is seldom needed is made late: a new VM costs little more than its engine's calls.
+    stream: Stream | None = None
+    """The request that this VM filters; None for the plugin's own VM."""
+    may_call = False
+    """Whether there is a way out for HTTP calls."""
+    args: Sequence[bytes] = ()
+    """For preview 1: there are none."""
+    error: BaseException | None = None
+    """The first exception of a host function; it is what ended the VM, whatever the engine says."""
+    cancelled = False
+    """Set from another thread: end at the next tick."""
+    cpu_s = 0.0
+    """CPU time of the steps that are over, of the start and then of the request."""
+    began_s = 0.0
+    """Begin of the step under way on its thread's CPU clock; 0: not known, and set by the first tick."""
+    cpu_limit_s = 0.0
+    """Of the request, once it has begun; 0: the start's."""
+    _allocating = False
+    _long = False
+    _memory = 0
+    _log: Log | None = None
+    _calls: Calls | None = None
 
     def __init__(self, module: ProxyModule, state: PluginState) -> None:
         """Make the store and the instance. Runs the module's start function. Raises what ended it."""
         self.module = module
-        self.limits = limits = state.limits
         self.state = state
         """What the VMs of this filter on this PoP share."""
-        self.stream: Stream | None = None
-        """The request that this VM filters; None for the plugin's own VM."""
-        self.may_call = False
-        """Whether there is a way out for HTTP calls."""
-        self.args: Sequence[bytes] = ()
-        self.environ: Sequence[bytes] = state.environ
-        self.error: BaseException | None = None
-        """The first exception of a host function; it is what ended the VM, whatever the engine says."""
-        self.cancelled = False
-        """Set from another thread: end at the next tick."""
-        self.cpu_s = self.began_s = 0.0
-        self.cpu_limit_s = limits.startup_ms / 1000.0
-        """Of the start; `started` sets the request's."""
-        self._allocating = False
-        self._found: dict[str, tuple[int, int, bool]] = {}
-        self._memory = 0
-        self._log: Log | None = None
-        self._calls: Calls | None = None
-        self._block = module.block()  # one block for all that C writes to: each ctypes object costs
-        self._base = base = addressof(self._block)
-        self.store = raw.store_new(module.engine, None, None)
-        self.context: int = raw.store_context(self.store)
-        _LIVE[self.context] = self
-        raw.store_limiter(self.store, *state.limiter)
-        raw.set_epoch_deadline(self.context, 1)
-        raw.epoch_callback(self.store, _TICK_ADDRESS, None, None)
-        error = raw.instance_pre_instantiate_sync(module.pre, self.context, base + _INSTANCE, base + _TRAP)
-        if error or self._block[_TRAP_SLOT]:
+        self._block = block = module.block()  # one block for all that C writes to: each ctypes object costs
+        self._base = base = addressof(block)
+        self.store = store = store_new_short(module.engine, None, None)
+        self.context = context = store_context(store)
+        _LIVE[context] = self
+        store_limiter(store, *state.limiter)
+        set_epoch_deadline(context, _ONE_TICK)
+        epoch_callback(store, _TICK_ADDRESS, None, None)
+        error = instance_pre_instantiate_sync(module.pre, context, base + _INSTANCE, base + _TRAP)
+        if error or block[_TRAP_SLOT]:
             exc = self._ended(error)
-            mapped = as_guest_error(exc, cast("Any", self), limits) if isinstance(exc, Exception) else exc
+            mapped = as_guest_error(exc, cast("Any", self), state.limits) if isinstance(exc, Exception) else exc
             self.close()
             raise mapped
+
+    @property
+    def limits(self) -> Limits:
+        """What it may use."""
+        return self.state.limits
+
+    @property
+    def environ(self) -> Sequence[bytes]:
+        """For preview 1: `NAME=value`."""
+        return self.state.environ
 
     # -- calls --------------------------------------------------------------------------------------------------------
 
@@ -118,33 +152,21 @@ class Vm:
         Raises:
             Exited, EdgesimError, wasmtime.Trap, wasmtime.WasmtimeError: what ended the VM.
         """
-        found = self._found.get(name) or self._find(name)
-        if found is None:
-            return None
-        at, params, returns = found
-        block, i = self._block, 0
-        for arg in args:
-            if i == params:
-                break
-            block[i] = arg
-            i += 2
-        error = raw.func_call_raw(self.context, at, self._base, MAX_PARAMS, self._base + _TRAP)
-        if error or block[_TRAP_SLOT]:
-            raise self._ended(error)
-        result: int = block[0] & 0xFFFFFFFF if returns else 0
-        return result
-
-    def _find(self, name: str) -> tuple[int, int, bool] | None:
-        """Where an exported function is, how many slots its parameters take, and whether it returns something."""
         callback = self.module.callbacks.get(name)
         if callback is None:
             return None
-        encoded, params, returns, offset = callback
-        at = self._base + offset
-        there = raw.instance_export(self.context, self._base + _INSTANCE, encoded, len(encoded), at)
-        assert there, "listed among the module's exports"
-        found = self._found[name] = (at + _OF, 2 * params, returns)
-        return found
+        encoded, size, params, places, returns, slot, offset = callback
+        block, base = self._block, self._base
+        if not block[slot]:
+            there = instance_export(self.context, base + _INSTANCE, encoded, size, base + offset)
+            assert there, "listed among the module's exports"
+        if len(args) != params:
+            args = (*args[:params], *(0,) * (params - len(args)))
+        block[places] = args  # type: ignore[call-overload] - a tuple will do, at a third of the cost of a loop
+        error = func_call_raw(self.context, base + offset + _OF, base, _SLOTS, base + _TRAP)
+        if error or block[_TRAP_SLOT]:
+            raise self._ended(error)
+        return block[0] & _U32_MAX if returns else 0
 
     def _ended(self, error: int | None) -> BaseException:
         """The exception for a call that failed."""
@@ -250,20 +272,21 @@ class Vm:
 
     def started(self) -> None:
         """The start is over: from now on the CPU time is the request's."""
-        self.cpu_s, self.cpu_limit_s = 0.0, self.limits.cpu_ms / 1000.0
+        self.cpu_s, self.cpu_limit_s = 0.0, self.state.limits.cpu_ms / 1000.0
 
     def end(self) -> float:
         """The step is over; its CPU time in seconds."""
         seconds = thread_time() - self.began_s
         self.cpu_s += seconds
         self.began_s = 0.0
+        self._long = self._long or seconds > _SHORT_CPU_S
         return seconds
 
     def close(self) -> None:
         """Free the store. Idempotent. No call may be under way."""
         if self.store:
-            _LIVE.pop(self.context, None)
-            raw.store_delete(self.store)
+            del _LIVE[self.context]
+            (store_delete if self._long else store_delete_short)(self.store)
             self.store = None
 
 
@@ -275,9 +298,10 @@ def _tick(context: int, _data: int, ticks_out: int, kind_out: int) -> int:
     c_uint8.from_address(kind_out).value = 0
     now_s = thread_time()
     vm.began_s = vm.began_s or now_s
-    if vm.cancelled or vm.cpu_s + now_s - vm.began_s > vm.cpu_limit_s:
+    limit_s = vm.cpu_limit_s or vm.limits.startup_ms / 1000.0
+    if vm.cancelled or vm.cpu_s + now_s - vm.began_s > limit_s:
         vm.error = vm.error or GuestCpuError(
-            f"it used more than its limit of {vm.cpu_limit_s * 1000.0:g} ms CPU time",
+            f"it used more than its limit of {limit_s * 1000.0:g} ms CPU time",
             help="make it do less per request, or raise cpu_ms in its manifest",
         )
         error: int = raw.error_new(b"CPU limit")
