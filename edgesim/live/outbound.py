@@ -24,7 +24,7 @@ from edgesim.live.http_server import FIELD_BYTES_MAX, FIELDS_MAX, to_multidict
 from edgesim.live.outbound_errors import ProhibitedAddressError, outbound_error
 from edgesim.model.http import BytesBody
 from edgesim.model.outbound import PORTS, SELF, is_localhost, is_special, parse_address, parse_allowed_host
-from edgesim.wasm.guest import OutboundError, OutboundResponse
+from edgesim.wasm.outbound import OutboundError, OutboundResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
     from edgesim.model.http import Body, Headers
     from edgesim.model.ids import AppName, PopId
-    from edgesim.wasm.guest import OutboundRequest
+    from edgesim.wasm.outbound import OutboundRequest
 
 MAX_HOPS: Final = 4
 """Workers that one request may pass: a worker that calls itself through the front door ends here."""
-MAX_CONNECTIONS: Final = 1024
+MAX_CONNECTIONS: Final = 4096
 """Of a process, in each pool; more wait, within their connect timeout."""
 CONNECT_S: Final = 30.0
 FIRST_BYTE_S: Final = 600.0
