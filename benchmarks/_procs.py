@@ -164,17 +164,23 @@ def _pops(deployment: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def edge(*options: str) -> Iterator[Edge]:
-    """`edgesim up` with these options, started but not waited for; drained at the end of the block."""
+def edge(*options: str, topology: str = "") -> Iterator[Edge]:
+    """`edgesim up` with these options, started but not waited for; drained at the end of the block.
+
+    `topology` is a world of its own in YAML; the default world without it.
+    """
     front_door, api, broker = free_ports(3)
     ports = ["--port", str(front_door), "--api-port", str(api), "--broker-port", str(broker)]
     with tempfile.TemporaryDirectory(prefix="edgesim-bench-") as folder:
         state = Path(folder) / "state"
         argv = [sys.executable, "-P", "-m", "edgesim", "up", "--state", str(state), *ports, *options]
-        topology = ["--topology", str(resource_path("topology.yaml"))]
+        world = resource_path("topology.yaml")
+        if topology:
+            world = Path(folder) / "topology.yaml"
+            world.write_text(topology)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("EDGESIM_")}
         process = subprocess.Popen(
-            argv + topology,
+            [*argv, "--topology", str(world)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
