@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from aiohttp.http_exceptions import LineTooLong, TransferEncodingError
 
-from edgesim.wasm.guest import OutboundError
+from edgesim.wasm.outbound import OutboundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

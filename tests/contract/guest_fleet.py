@@ -13,7 +13,8 @@ import pytest
 
 from edgesim.model.http import BytesBody
 from edgesim.model.worker import Component
-from edgesim.wasm.guest import Grants, OutboundError, OutboundResponse
+from edgesim.wasm.guest import Grants
+from edgesim.wasm.outbound import OutboundError, OutboundResponse
 from edgesim.wasm.runtime import Runtime
 from tests.support.guests import artifacts, guest
 from tests.support.wasm import GENEROUS, read_all, request
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgesim.model.http import Body, Headers
-    from edgesim.wasm.guest import GuestResponse, OutboundRequest
+    from edgesim.wasm.guest import GuestResponse
+    from edgesim.wasm.outbound import OutboundRequest
     from edgesim.wasm.runtime import LoadedWorker
 
 FLOORS = {"wasi-http": ("auto", "component"), "wagi": ("auto",)}

@@ -21,7 +21,8 @@ from edgesim.model.http import header
 from edgesim.model.worker import MIB, Limits
 from edgesim.wasm import execution
 from edgesim.wasm.files import FileTree
-from edgesim.wasm.guest import Grants, OutboundError
+from edgesim.wasm.guest import Grants
+from edgesim.wasm.outbound import OutboundError
 from tests.contract.guest_fleet import Harbour, Pieces, Served, Upstream, having
 from tests.support.wasm import GENEROUS, Slow, ended, read_all
 

@@ -16,7 +16,8 @@ from edgesim.live import outbound
 from edgesim.live.outbound import MAX_HOPS, OutboundNetwork
 from edgesim.live.outbound_errors import outbound_error
 from edgesim.model.ids import AppName, PopId
-from edgesim.wasm.guest import OutboundError, OutboundRequest, RequestPipe
+from edgesim.wasm.guest import RequestPipe
+from edgesim.wasm.outbound import OutboundError, OutboundRequest
 
 
 @asynccontextmanager

@@ -12,7 +12,8 @@ import wasmtime
 from edgesim.config.resources import resource_path
 from edgesim.model.http import BytesBody
 from edgesim.model.worker import Component, Limits
-from edgesim.wasm.guest import Grants, GuestRequest, OutboundError, OutboundResponse
+from edgesim.wasm.guest import Grants, GuestRequest
+from edgesim.wasm.outbound import OutboundError, OutboundResponse
 from edgesim.wasm.proxy.plugin import Plugin, PluginSettings
 from edgesim.wasm.proxy.table import TABLE
 

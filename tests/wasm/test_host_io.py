@@ -8,8 +8,9 @@ import time
 import pytest
 
 from edgesim.errors import GuestTrapError
-from edgesim.wasm.guest import CHUNK_BYTES, WINDOW_BYTES, Input, OutboundError, RequestPipe, Suspend
+from edgesim.wasm.guest import CHUNK_BYTES, WINDOW_BYTES, Input, RequestPipe, Suspend
 from edgesim.wasm.host.io import InputStream, OutputStream, Pollable
+from edgesim.wasm.outbound import OutboundError
 from edgesim.wasm.values import Err, Var
 from tests.support.host import HostGuest
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from edgesim.model.worker import Limits
-from edgesim.wasm.guest import Grants, OutboundError, OutboundResponse
+from edgesim.wasm.guest import Grants
 from edgesim.wasm.host.fields import Fields
+from edgesim.wasm.outbound import OutboundError, OutboundResponse
 from edgesim.wasm.values import Err, Var
 from tests.support.host import HostGuest, a_request
 
@@ -61,7 +62,8 @@ class Upstream:
                 self.cancelled = True
         if self.error is not None:
             raise self.error
-        return OutboundResponse(status=203, headers=(("x-a", "1"), ("connection", "close")), body=self.body)
+        fields = (("x-a", "1"), ("connection", "close"))
+        return OutboundResponse(status=203, headers=fields, body=self.body, trailers=lambda: (("x-sum", "9"),))
 
 
 def guest_of(upstream: Upstream | None, **limits) -> HostGuest:
@@ -116,6 +118,12 @@ async def test_a_request_and_its_answer():
     stream = guest.call(TYPES + "[method]incoming-body.stream", body)
     assert await guest.wait(IN + "blocking-read", stream, 100) == b"hello"
     assert await guest.wait(IN + "blocking-read", stream, 100) == b" world"
+    with pytest.raises(Err):
+        await guest.wait(IN + "blocking-read", stream, 100)
+    stream.drop()
+    trailers = guest.call(TYPES + "[static]incoming-body.finish", body)
+    fields = guest.call(TYPES + "[method]future-trailers.get", trailers).value.value
+    assert guest.call(TYPES + "[method]fields.entries", fields) == [("x-sum", b"9")]
 
 
 async def test_defaults_of_a_request():

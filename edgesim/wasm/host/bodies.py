@@ -1,7 +1,7 @@
 """wasi:http/types bodies and trailers, in both directions: of the request that the guest serves, and of those it sends.
 
 A body's stream is its child: the guest drops it before it finishes or drops the body, else it is ended, as the interface
-says. Trailers are checked and dropped on the way out; none ever come in, since aiohttp's parser leaves them out.
+says. Trailers are checked and dropped on the way out; few come in, since aiohttp's parser leaves them out.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from edgesim.errors import GuestTrapError
-from edgesim.wasm.guest import WINDOW_BYTES, OutboundError, RequestPipe
+from edgesim.wasm.guest import WINDOW_BYTES, RequestPipe
+from edgesim.wasm.host.fields import from_headers
 from edgesim.wasm.host.io import InputStream, OutputStream, Pollable
 from edgesim.wasm.linking import HostTable
+from edgesim.wasm.outbound import OutboundError
 from edgesim.wasm.values import Err, Ok, Var
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edgesim.model.http import Headers
     from edgesim.wasm.component import ComponentGuest
     from edgesim.wasm.guest import Input, Pipe
     from edgesim.wasm.host.fields import Fields
@@ -35,11 +38,17 @@ def has_children(what: str) -> GuestTrapError:
 
 
 class IncomingBody:
-    """A body that can be read once. `abandon` stops its sender."""
+    """A body that can be read once. `abandon` stops its sender; `trailers` gives its trailer fields when it has ended."""
 
-    __slots__ = ("_abandon", "_source", "child", "taken")
+    __slots__ = ("_abandon", "_source", "_trailers", "child", "taken")
 
-    def __init__(self, source: Input, abandon: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        source: Input,
+        abandon: Callable[[], None] | None = None,
+        trailers: Callable[[], Headers] = tuple,
+    ) -> None:
+        self._trailers = trailers
         self._source = source
         self._abandon = abandon
         self.child: object = None
@@ -63,7 +72,10 @@ class IncomingBody:
             return Err(Var(exc.code, exc.payload))
         except Exception:  # noqa: BLE001 - the client's own failure, which the reader was told; there are no trailers then
             return Err(Var("HTTP-protocol-error"))
-        if self._abandon is not None and not self._source.drained:
+        if self._source.drained:
+            fields = self._trailers()
+            return Ok(from_headers(fields) if fields else None)
+        if self._abandon is not None:
             self._abandon()
         return Ok(None)
 

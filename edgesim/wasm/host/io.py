@@ -10,9 +10,10 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edgesim.errors import GuestTrapError
-from edgesim.wasm.guest import CHUNK_BYTES, OutboundError, Suspend
+from edgesim.wasm.guest import CHUNK_BYTES, Suspend
 from edgesim.wasm.host.waits import wait_any
 from edgesim.wasm.linking import HostTable
+from edgesim.wasm.outbound import OutboundError
 from edgesim.wasm.values import Err, Var
 
 if TYPE_CHECKING:

@@ -11,20 +11,21 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.wasm.guest import Input, OutboundError, OutboundRequest, RequestPipe, Suspend
+from edgesim.wasm.guest import Input, RequestPipe, Suspend
 from edgesim.wasm.host.bodies import IncomingBody, OutgoingBody
 from edgesim.wasm.host.fields import content_length, from_headers
 from edgesim.wasm.host.http import METHODS
 from edgesim.wasm.host.io import Pollable
 from edgesim.wasm.linking import HostTable
+from edgesim.wasm.outbound import OutboundError, OutboundRequest
 from edgesim.wasm.values import Err, Ok, Var
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgesim.wasm.component import ComponentGuest
-    from edgesim.wasm.guest import Outbound, OutboundResponse
     from edgesim.wasm.host.fields import Fields
+    from edgesim.wasm.outbound import Outbound, OutboundResponse
 
 TABLE: Final = HostTable()
 _TYPES: Final = "wasi:http/types"
@@ -150,11 +151,11 @@ class FutureResponse:
 class IncomingResponse:
     """The answer to a request."""
 
-    __slots__ = ("_abandon", "_body", "_limit", "consumed", "fields", "status")
+    __slots__ = ("_abandon", "_limit", "_response", "consumed", "fields", "status")
 
     def __init__(self, response: OutboundResponse, limit_bytes: int, abandon: Callable[[], None]) -> None:
         self._abandon = abandon
-        self._body = response.body
+        self._response = response
         self._limit = limit_bytes
         self.status = response.status
         self.fields = from_headers(response.headers)
@@ -165,8 +166,9 @@ class IncomingResponse:
         if self.consumed:
             raise Err
         self.consumed = True
-        source = Input(self._body, self._limit, lambda limit: OutboundError("HTTP-response-body-size", limit))
-        return IncomingBody(source, self._abandon)
+        answer = self._response
+        source = Input(answer.body, self._limit, lambda limit: OutboundError("HTTP-response-body-size", limit))
+        return IncomingBody(source, self._abandon, answer.trailers)
 
     def drop(self) -> None:
         """The guest has let go of it; without its body, the exchange is over."""
