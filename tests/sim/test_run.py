@@ -107,5 +107,5 @@ def test_policies_can_be_compared():
     assert zero["disk"] >= 11  # each burst but the first, which finds what the deploy has loaded
     assert abs(fresh_s - 0.020) < 0.001
     assert abs(reused_s - 0.004) < 0.001
-    assert 0.004 < ready_s < 0.008  # one is made at a time, which 100 requests/s sometimes outrun
+    assert 0.004 < ready_s < 0.012  # one is made at a time, which 100 requests/s outrun
     assert zero_s > fresh_s
