@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from edgesim.errors import EdgesimError
-from edgesim.model.http import BytesBody
 from edgesim.wasm.outbound import OutboundError, OutboundRequest
 from edgesim.wasm.proxy.fields import Fields
 from edgesim.wasm.proxy.stream import CallResponse
@@ -55,7 +54,7 @@ async def _exchange(call: HttpCall, outbound: Outbound, hops: Headers, limit_byt
             authority=authority,
             target=fields.get(":path") or "/",
             headers=tuple(f for f in fields.items if f[0][0] != ":" and f[0] not in ("host", "content-length")),
-            body=BytesBody(call.body) if call.body else None,
+            body=call.body or None,
         ),
         hops,
     )
