@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 class FlatGuest(Guest):
     """One store with one instance. Everything here is touched by the thread that polls the guest only."""
 
-    __slots__ = ("contexts", "entered", "environment", "functions", "instance", "linked", "locked", "made", "tables")
+    __slots__ = (
+        "contexts",
+        "entered",
+        "environment",
+        "functions",
+        "instance",
+        "linked",
+        "locked",
+        "made",
+        "memories",
+        "tables",
+    )
 
     def __init__(self, linked: LinkedPlan, request: GuestRequest, limits: Limits, grants: Grants) -> None:
         super().__init__(linked.engine, request, limits, grants)
@@ -29,6 +40,7 @@ class FlatGuest(Guest):
         self.instance = raw.Instance()
         self.functions: dict[str, Any] = {}
         """Exported functions that were called before, by name."""
+        self.memories: list[Any] = []
         self.made = False
         """Whether `instance` is there."""
         self.contexts: list[Context | None] = [None] * len(linked.realms)
@@ -79,8 +91,15 @@ class FlatGuest(Guest):
         """Size of all linear memories; 0 before the instance is there."""
         if not self.made or not self.store:
             return 0
-        memories = [self.export(name) for name in self.linked.memories]
-        return sum(raw.memory_data_size(self.context, addressof(memory.of)) for memory in memories)
+        if not self.memories:
+            self.memories = [self.export(name) for name in self.linked.memories]
+        return sum([raw.memory_data_size(self.context, addressof(memory.of)) for memory in self.memories])
+
+    def close(self) -> None:
+        """Free the store, and what refers back to this guest: nothing is left for the collector of cycles."""
+        super().close()
+        self.contexts.clear()
+        self.tables.clear()
 
     # -- calls into the guest from a host function ------------------------------------------------------------------------
 

@@ -336,8 +336,8 @@ async def test_a_destructor_cannot_wait():
 @pytest.mark.parametrize(
     ("one", "message"),
     [
-        (plan(Builtin(name="task.return", options=OPTIONS)), "built-in task.return"),
-        (plan(lower("f", (t.Stream(None),))), "type stream"),
+        (plan(Builtin(name="no.such", options=OPTIONS)), "built-in no.such"),
+        (plan(lower("f", (t.Flags(()),))), "0 flags"),
         (plan(lower("f", (TEXT,), memory="other")), "without its export other"),
         (plan(resources=(OWN_KIND,)), "without its export destroy"),
         (
