@@ -75,8 +75,12 @@ class Steps:
             finally:
                 self._ticker.leave()
             return
+        try:
+            job = asyncio.wrap_future(self._pool.submit(step))
+        except RuntimeError:  # the runtime is closing, and the pool takes nothing any more
+            step()
+            return
         self._ticker.enter()
-        job = asyncio.wrap_future(self._pool.submit(step))
         job.add_done_callback(lambda _: self._ticker.leave())
 
 
