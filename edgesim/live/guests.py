@@ -153,10 +153,7 @@ class WasmGuests:
             grants,
             kept=kept,
         )
-        if answer.memory_bytes and not 0 < worker.instance_bytes <= answer.memory_bytes:
-            # What the budget counts for the next new instance: the least that one has needed, so that a single request that
-            # makes its guest grow does not cost all others their room. What a kept instance takes is known exactly.
-            worker.instance_bytes, worker.watched = answer.memory_bytes, True
+        _estimate(worker, answer.memory_bytes)
         if instance is not None and kept is not None:
             if answer.ended is None or answer.ended.done:
                 _keep(instance, kept)
@@ -199,6 +196,7 @@ class WasmGuests:
         loaded, grants = worker.handle
         kept = await loaded.prepare(worker.component.limits, grants)
         _keep(instance, kept)
+        _estimate(worker, kept.memory_bytes())
 
     def drop_instance(self, pop: Pop, worker: Worker, instance: Instance) -> None:
         """Free a kept instance."""
@@ -206,6 +204,15 @@ class WasmGuests:
         kept, instance.handle = instance.handle, None
         if kept is not None:
             kept.close()
+
+
+def _estimate(worker: Worker, memory_bytes: int) -> None:
+    """What the budget counts for the next new instance: the least that one has needed.
+
+    So a single request that makes its guest grow does not cost all others their room. What a kept instance takes is known.
+    """
+    if memory_bytes and not 0 < worker.instance_bytes <= memory_bytes:
+        worker.instance_bytes, worker.watched = memory_bytes, True
 
 
 def _keep(instance: Instance, kept: KeptInstance) -> None:
