@@ -97,6 +97,7 @@ def print_latency(row: dict[str, Any]) -> None:
         ((name, count(v.get("count")), ms(v.get("p50_s")), ms(v.get("p99_s"))) for name, v in rows),
         right=("count", "p50", "p99"),
     )
+    print_cpu(row.get("cpu") or {})
     cold = [
         (str(entry.get("role")), phase, value)
         for entry in row.get("cold_starts") or ()
@@ -109,6 +110,27 @@ def print_latency(row: dict[str, Any]) -> None:
             ((r, p, count(v.get("count")), ms(v.get("p50_s")), ms(v.get("p99_s"))) for r, p, v in cold),
             right=("count", "p50", "p99"),
         )
+
+
+def print_cpu(apps: dict[str, Any]) -> None:
+    """CPU time of workers by app, and where that would be too much."""
+    from edgesim.cli._inspect_screen import say, verdict_lines
+    from edgesim.model.profiles import Usage, judge_all
+
+    if not apps:
+        return
+    click.echo()
+    print_table(
+        ("worker CPU", "count", "p50", "p99"),
+        ((app, count(v.get("count")), ms(v.get("p50_s")), ms(v.get("p99_s"))) for app, v in sorted(apps.items())),
+        right=("count", "p50", "p99"),
+        flexible="worker CPU",
+    )
+    for app, value in sorted(apps.items()):
+        usage = Usage(cpu_ms=(value.get("p99_s") or 0.0) * 1e3, who="one request in a hundred")
+        verdicts = judge_all(usage)
+        if any(verdict.findings for verdict in verdicts):
+            say(*verdict_lines(verdicts, app))
 
 
 def _act(pops: tuple[str, ...], action: Literal["kill", "restart"], done: str, **options: Any) -> None:

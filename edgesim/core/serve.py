@@ -61,6 +61,8 @@ async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
     except EdgesimError as error:
         response = failure(error, pop)
         response.timings.queue_s, response.timings.start_s = request.queue_s, request.start_s
+        if isinstance(error, GuestError) and error.cost is not None:
+            response.timings.cpu_s = error.cost.cpu_s
     finally:
         if pop.incarnation == life:
             timings = response.timings
@@ -81,6 +83,7 @@ async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
                     w.now() - began_s,
                     timings.instantiate_s,
                     timings.init_s,
+                    timings.cpu_s,
                 )
             )
     return response

@@ -35,6 +35,8 @@ class RequestServed:
     """The part of `execute_s` that made the instance; 0 for one that was reused or stood ready."""
     init_s: float = 0.0
     """The part of `execute_s` that was the guest's own initialisation."""
+    cpu_s: float = 0.0
+    """CPU time of the guest, its start included, until its head was out; 0 where it is not measured."""
 
 
 @dataclass(slots=True)  # as RequestServed

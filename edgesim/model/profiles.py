@@ -179,6 +179,8 @@ class Usage:
     """Linear memory that an instance begins with, from the file."""
     requests: int = 0
     """Requests that the maxima below are of."""
+    who: str = "one request"
+    """Whose CPU time and duration are given, for sentences."""
     cpu_ms: float | None = None
     """CPU time of a request, without `startup_ms`."""
     wall_s: float | None = None
@@ -232,8 +234,8 @@ _WORDS: Final[dict[FigureName, str]] = {
     "bundle_bytes": "its file has",
     "memory_bytes": "it needed",
     "startup_ms": "it took",
-    "cpu_ms": "one request used",
-    "wall_s": "one request took",
+    "cpu_ms": "{who} used",
+    "wall_s": "{who} took",
     "subrequests": "one request sent",
     "body_bytes": "one request had a body of",
     "response_bytes": "one response had a body of",
@@ -262,7 +264,7 @@ def judge(profile: Profile, usage: Usage) -> Verdict:
             continue
         judged.append(name)
         if used > figure.limit:
-            findings.append(_finding(name, used, figure.limit, measured=usage.memory_bytes is not None))
+            findings.append(_finding(name, used, figure.limit, usage))
     return Verdict(
         profile=profile.name,
         findings=tuple(findings),
@@ -291,8 +293,9 @@ def _used(usage: Usage, *, counts_start: bool) -> Iterator[tuple[FigureName, flo
     yield "response_bytes", usage.response_bytes
 
 
-def _finding(name: FigureName, used: float, limit: float, *, measured: bool) -> Finding:
-    begin = "it starts with" if name == "memory_bytes" and not measured else _WORDS[name]
+def _finding(name: FigureName, used: float, limit: float, usage: Usage) -> Finding:
+    at_start = name == "memory_bytes" and usage.memory_bytes is None
+    begin = "it starts with" if at_start else _WORDS[name].format(who=usage.who)
     tail = _TAILS.get(name, "")
     allowed = show_figure(name, limit)
     shown = show_figure(name, used, near=limit)

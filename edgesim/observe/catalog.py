@@ -60,6 +60,13 @@ REQUEST_PART: Final = Metric(
     labels=("pop", "part"),
     scope="pop",
 )
+WORKER_CPU: Final = Metric(
+    name="edgesim_worker_cpu_seconds",
+    kind="histogram",
+    help="CPU time that a worker's guest used for one request, the start of its instance included, until its head was out.",
+    labels=("pop", "app"),
+    scope="pop",
+)
 COLD_STARTS: Final = Metric(
     name="edgesim_cold_starts_total",
     kind="counter",
@@ -218,6 +225,7 @@ CATALOG: Final = {
         REQUESTS,
         REQUEST_DURATION,
         REQUEST_PART,
+        WORKER_CPU,
         COLD_STARTS,
         COLD_START,
         COLD_START_PHASE,

@@ -70,6 +70,7 @@ class Recorder:
         self._requests: dict[tuple[str, str, str, str], Number] = {}
         self._routed: dict[tuple[str, str, str, str], tuple[Number, Number]] = {}
         self._pops: dict[str, _PopHistograms] = {}
+        self._cpus: dict[tuple[str, str], Callable[[float], None]] = {}
         self._doors: dict[str, Callable[[float], None]] = {}
         self._network = self._store.histogram(catalog.FRONT_DOOR_NETWORK).record
         self._beats: dict[HostId, frozenset[PopId]] = {}
@@ -155,6 +156,8 @@ class Recorder:
                 histograms.instantiate(event.instantiate_s)
             if event.init_s > 0.0:
                 histograms.init(event.init_s)
+        if event.cpu_s > 0.0:  # also of guests that were ended, whose requests name no start
+            (self._cpus.get((pop, event.app)) or self._cpu(pop, event.app))(event.cpu_s)
         if event.start_s > 0.0:
             histograms.start(event.start_s)
         if event.origin_s > 0.0:
@@ -190,6 +193,12 @@ class Recorder:
     def _pop_histograms(self, pop: str) -> _PopHistograms:
         histograms = self._pops[pop] = _PopHistograms(self._store, pop)
         return histograms
+
+    def _cpu(self, pop: str, app: str) -> Callable[[float], None]:
+        record = self._store.histogram(catalog.WORKER_CPU, pop, app).record
+        if len(self._cpus) < MAX_HOT_KEYS:
+            self._cpus[pop, app] = record
+        return record
 
     def _door(self, pop: str) -> Callable[[float], None]:
         record = self._doors[pop] = self._store.histogram(catalog.FRONT_DOOR_DURATION, pop).record

@@ -70,6 +70,8 @@ class PopSummary:
     duration: Latency
     """Measured at the PoP, without network."""
     parts: Mapping[str, Latency]
+    cpu: Mapping[str, Latency]
+    """CPU time of a request by app, where guests have run."""
     cold: Latency
     """Whole cold starts that requests saw, as triggers or waiters."""
     cold_starts: tuple[ColdStarts, ...]
@@ -148,10 +150,7 @@ def _pops(store: Store) -> dict[str, PopSummary]:
         outcomes, starts = requests.setdefault(pop, ({}, {}))
         outcomes[outcome] = outcomes.get(outcome, 0) + int(number.value)
         starts[start] = starts.get(start, 0) + int(number.value)
-    parts: dict[str, dict[str, Latency]] = {}
-    for (pop, part), histogram in store.histograms[catalog.REQUEST_PART.name].children.items():
-        if histogram.count:
-            parts.setdefault(pop, {})[part] = Latency.of(histogram)
+    parts, cpu = _latencies(store, catalog.REQUEST_PART), _latencies(store, catalog.WORKER_CPU)
     durations = store.histograms[catalog.REQUEST_DURATION.name].children
     cold = _cold_starts(store)
     seen: dict[str, Histogram] = {}
@@ -180,6 +179,7 @@ def _pops(store: Store) -> dict[str, PopSummary]:
             starts=starts,
             duration=Latency.of(durations[pop,]) if (pop,) in durations else Latency(),
             parts=parts.get(pop, {}),
+            cpu=cpu.get(pop, {}),
             cold=Latency.of(seen.get(pop, Histogram())),
             cold_starts=cold.get(pop, ()),
             up=bool(gauge(catalog.POP_UP, pop)),
@@ -191,6 +191,15 @@ def _pops(store: Store) -> dict[str, PopSummary]:
             evictions=evictions.get(pop, {}),
         )
     return result
+
+
+def _latencies(store: Store, metric: catalog.Metric) -> dict[str, dict[str, Latency]]:
+    """A histogram with two labels by them, the first being the PoP; only what occurred."""
+    found: dict[str, dict[str, Latency]] = {}
+    for (pop, other), histogram in store.histograms[metric.name].children.items():
+        if histogram.count:
+            found.setdefault(pop, {})[other] = Latency.of(histogram)
+    return found
 
 
 def _cold_starts(store: Store) -> dict[str, tuple[ColdStarts, ...]]:

@@ -28,6 +28,7 @@ POPS = [
         "starts": {"fresh": 34, "none": 100, "reused": 1100}, "evictions": {"instance idle": 7},
         "duration": {"count": 1234, "p50_s": 0.00123, "p99_s": 0.0456},
         "parts": {"queue": {"count": 5, "p50_s": 0.001, "p99_s": 0.002}},
+        "cpu": {"hello": {"count": 1100, "p50_s": 0.002, "p99_s": 0.061}},
         "cold_starts": [
             {"role": "trigger", "total": {"count": 3, "p50_s": 0.02, "p99_s": 0.03},
              "phases": {"fetch": {"count": 3, "p50_s": 0.01, "p99_s": 0.015}}},
@@ -200,6 +201,12 @@ def test_pops_describe(edge, capsys):
     assert "7 instance idle" in text
     assert "1,234, 1 failed" in text
     assert "trigger      fetch      3  10.0 ms  15.0 ms" in text
+    assert "hello       1,100  2.00 ms  61.0 ms" in text
+    assert (
+        "hello would be killed on fastly because one request in a hundred used 61 ms of CPU time and the limit is 50 ms"
+        in text
+    )
+    assert "killed on akamai" not in text
     assert "not known" in text
 
 

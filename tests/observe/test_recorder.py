@@ -75,6 +75,18 @@ def test_a_served_request_is_counted_with_its_parts() -> None:
     }  # fmt: skip
 
 
+def test_cpu_time_is_counted_by_app_where_it_was_measured() -> None:
+    """Also of a guest that was ended; not of requests that no guest served."""
+    made = recorder()
+    made.handle(served(cpu_s=0.002))
+    made.handle(served(start="", outcome="guest_error", cpu_s=0.05))
+    made.handle(served(start="", execute_s=0.0, outcome="queue_full"))
+    (cpu,) = made.store.histograms[catalog.WORKER_CPU.name].children.items()
+
+    assert cpu[0] == ("fra1", "hello")
+    assert (cpu[1].count, round(cpu[1].sum_s, 6)) == (2, 0.052)
+
+
 def test_a_routed_request_is_counted_with_its_failovers() -> None:
     """Decision, outcome and each PoP that failed on the way."""
     made = recorder()

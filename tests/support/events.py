@@ -39,7 +39,7 @@ def traffic(pops: Sequence[str], *, requests: int, seed: int = 1) -> Iterator[Ev
             yield RequestServed(
                 pop=pop, app=APP, version=1, outcome=outcome, start=start, role=role, status=502 if failed else 200,
                 network_s=network_s, queue_s=queue_s, start_s=start_s, execute_s=execute_s,
-                origin_s=rng.uniform(0.02, 0.09) if rng.random() < 0.1 else 0.0, duration_s=duration_s,
+                origin_s=rng.uniform(0.02, 0.09) if rng.random() < 0.1 else 0.0, duration_s=duration_s, cpu_s=execute_s * 0.9,
             )  # fmt: skip
             moved = rng.random() < 0.02
             yield RequestRouted(
