@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -22,7 +24,7 @@ from wasmtime import component as wasm_component
 
 from edgesim.errors import AbiMismatchError, BundleError, StorageError
 from edgesim.wasm.abi import abis
-from edgesim.wasm.engine import make_engine
+from edgesim.wasm.engine import make_engine, make_validator
 from edgesim.wasm.flat import Unsupported
 from edgesim.wasm.flat.flatten import flatten
 from edgesim.wasm.flat.hollow import hollow
@@ -41,11 +43,17 @@ Form: TypeAlias = Literal["module", "flat", "component"]
 
 _MODULE = b"\0asm\x01\0\0\0"
 _COMPONENT = b"\0asm\x0d\0\x01\0"
+_P3: Final = b"wasi:http/handler@0.3."
+"""In a component that may be of WASI 0.3."""
 _WORTH_WAITING_S: Final = 0.4
 """When Cranelift is expected to take less, its code is made at once and Winch's is thrown away."""
 _CRANELIFT_PER_WINCH: Final = 8.0
 """How much longer Cranelift takes: 6.7 for a JavaScript and 6.6 for a Python worker."""
 _BACKGROUND_NICE: Final = 10
+_TOO_MUCH: Final = re.compile(
+    r"(exceeds|greater than|over) the (configured |maximum )?.*(limit|maximum|size)", re.IGNORECASE
+)
+"""What the pooling allocator says of a module that no slot of it can hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +98,7 @@ class _Compilers:
 
     def engine(self) -> Any:
         """The engine of the present tier."""
-        return self._engines.setdefault(self.tier, self._engines.get(self.tier) or make_engine(self.tier))
+        return self._engines.setdefault(self.tier, self._engines.get(self.tier) or make_engine(self.tier, pooled=True))
 
     def compile(self, kind: Any, data: bytes) -> Any:
         """A `wasmtime.Module` or `Component`. Raises WasmtimeError when the file is not valid."""
@@ -148,6 +156,11 @@ def compile_file(
             form, plan = "flat", flat.to_json()
         except (Unsupported, wasmtime.WasmtimeError) as exc:
             why = _first_lines(exc)
+    if abi.name == "wasi-http-p3" and form != "flat":
+        raise BundleError(
+            f"the worker uses what edgesim does not support of WASI 0.3 yet: {why or 'the component floor'}",
+            help="see docs/workers.md, WASI 0.3, or build it for WASI 0.2",
+        )
     if form != "flat":
         compiled = _valid(compilers.final, kind, data)
     try:
@@ -177,10 +190,19 @@ def _checked(compilers: _Compilers, kind: Literal["module", "component"], data: 
     if kind == "component" and floor == "auto":
         with suppress(Unsupported):
             skeleton = hollow(data)
-    compiled = _valid(compilers.compile, kind, skeleton)
-    abi = _abi_of(compilers.engine(), compiled, kind)
-    abi.check(compilers.engine(), compiled)
+    engine, compile_ = None, compilers.compile
+    if kind == "component" and _P3 in skeleton:
+        engine = make_validator()
+        compile_ = partial(_with, engine)
+    compiled = _valid(compile_, kind, skeleton)
+    engine = engine or compilers.engine()
+    abi = _abi_of(engine, compiled, kind)
+    abi.check(engine, compiled)
     return abi
+
+
+def _with(engine: Any, kind: Any, data: bytes) -> Any:
+    return kind(engine, data)
 
 
 def _valid(compile_: Callable[[Any, bytes], Any], kind: Literal["module", "component"], data: bytes) -> Any:
@@ -188,6 +210,10 @@ def _valid(compile_: Callable[[Any, bytes], Any], kind: Literal["module", "compo
     try:
         return compile_(wasmtime.Module if kind == "module" else wasm_component.Component, data)
     except wasmtime.WasmtimeError as exc:
+        if _TOO_MUCH.search(str(exc)):
+            raise BundleError(
+                f"the worker asks for more than an instance gets: {_first_lines(exc)}", help="see docs/limits.md"
+            ) from exc
         raise BundleError(
             f"the file is not a valid Wasm {kind}: {_first_lines(exc)}", help="build it again; it may be truncated"
         ) from exc

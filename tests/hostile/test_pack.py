@@ -17,7 +17,7 @@ from edgesim.wasm.runtime import LoadedWorker, Runtime
 from tests.hostile.pack import PACK, REFUSED, Hostile
 from tests.support.wasm import GENEROUS, Slow, ended, hello, load, read_all, request
 
-LIMITS = Limits(cpu_ms=50, wall_s=20, memory_bytes=32 * MIB, body_bytes=4 * MIB)
+LIMITS = Limits(cpu_ms=50, startup_ms=50, wall_s=20, memory_bytes=32 * MIB, body_bytes=4 * MIB, response_bytes=4 * MIB)
 """The wall-clock limit is one that a busy machine does not reach by itself."""
 SHORT_WALL_S = 0.15
 MAY_RUN = {name: guest for name, guest in PACK.items() if guest.ends != (REFUSED,)}
@@ -42,7 +42,9 @@ async def attack(worker: LoadedWorker, guest: Hostile) -> str:
     """One request: the code of its error, or its status."""
     limits = replace(LIMITS, wall_s=SHORT_WALL_S) if guest.waits else LIMITS
     try:
-        response = await worker.run(request(body=Slow([]) if guest.name == "wait" else None), limits)
+        response = await worker.run(
+            request(headers=(("x-test", "1"),), body=Slow([]) if guest.name == "wait" else None), limits
+        )
         if guest.unread:
             await ended(response)
         await read_all(response)
@@ -89,7 +91,6 @@ async def test_it_harms_nobody_but_itself(runtime: Runtime, tmp_path: Path, gues
     assert rss_bytes() - before < MAX_GROWTH_BYTES
 
 
-@pytest.mark.xfail(strict=True, reason="the compiler takes what the pooled engine then cannot load")
 @pytest.mark.parametrize("guest", MUST_BE_REFUSED.values(), ids=MUST_BE_REFUSED)
 async def test_what_can_never_run_is_refused_at_deploy(runtime: Runtime, tmp_path: Path, guest: Hostile) -> None:
     """The file itself asks for more than any instance gets."""
@@ -101,7 +102,7 @@ async def test_what_can_never_run_is_refused_at_deploy(runtime: Runtime, tmp_pat
 async def test_the_whole_pack_at_once(runtime: Runtime, tmp_path: Path, abi: str) -> None:
     """Every guest of an ABI in one process at the same time."""
     guests = [guest for guest in MAY_RUN.values() if guest.abi == abi and REFUSED not in guest.ends]
-    workers = [await load(runtime, tmp_path, guest.build()) for guest in guests]
+    workers = await asyncio.gather(*(load(runtime, tmp_path, guest.build()) for guest in guests))
     neighbour = await load(runtime, tmp_path, hello(guests[0].abi))
     attacks = asyncio.gather(*(attack(worker, guest) for worker, guest in zip(workers, guests, strict=True)))
     statuses = await keep_asking(neighbour, attacks)
