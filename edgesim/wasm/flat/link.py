@@ -54,6 +54,7 @@ class LinkedPlan:
         self.realms: list[Realm] = []
         self.codecs = Codecs(plan.resources)
         self.codecs.namespace |= {"live": LIVE, "find": find_guest, "word_at": c_void_p.from_address}
+        self._find_realms()
         linker = wasmtime.Linker(engine)
         trampolines = [self._trampoline(number, entry) for number, entry in enumerate(plan.trampolines)]
         self.codecs.build()
@@ -65,11 +66,21 @@ class LinkedPlan:
         self.pre = pre.value
 
     def realm(self, options: Options) -> int:
-        """The number of these options' context."""
+        """The number of a context that serves these options. It may know more than they ask for."""
         realm = (options.instance, _encoded(options.memory), _encoded(options.realloc), options.encoding)
-        if realm not in self.realms:
-            self.realms.append(realm)
-        return self.realms.index(realm)
+        for number, known in enumerate(self.realms):
+            if _covers(known, realm):
+                return number
+        self.realms.append(realm)
+        return len(self.realms) - 1
+
+    def _find_realms(self) -> None:
+        """Those that know most first, so that a guest needs few contexts: each costs it about 4 µs."""
+        lowers = [entry for entry in self.plan.trampolines if isinstance(entry, Lower)]
+        options = [entry.options for entry in lowers]
+        options += [self.plan.lifted[entry.callee].options for entry in lowers if isinstance(entry.callee, int)]
+        for one in sorted(options, key=lambda o: (o.realloc is None, o.memory is None)):
+            self.realm(one)
 
     def _trampoline(self, number: int, entry: object) -> Trampoline:
         match entry:
@@ -121,6 +132,14 @@ class LinkedPlan:
     def __del__(self) -> None:
         if getattr(self, "pre", None):
             raw.instance_pre_delete(self.pre)
+
+
+def _covers(known: Realm, wanted: Realm) -> bool:
+    """Whether a context of one realm serves another."""
+    (instance, memory, realloc, encoding), (its_instance, its_memory, its_realloc, its_encoding) = known, wanted
+    if instance != its_instance:
+        return False
+    return its_memory is None or (memory == its_memory and its_realloc in (None, realloc) and encoding == its_encoding)
 
 
 def _encoded(name: str | None) -> bytes | None:
