@@ -45,10 +45,8 @@ NUMBERS = (
     2**32 - 1,
 )
 WIDE = (0, 1, 8, 65536, 2**32, 2**63 - 1, 2**63, 2**64 - 8, 2**64 - 1)
-NOT_OF_PROXY = {
-    ("wasi:cli/exit", "exit-with-code"), ("wasi:filesystem/types", "filesystem-error-code"),
-}  # fmt: skip
-"""Host functions that `wit.py` does not know: both take one scalar or handle."""
+LEFT_OUT = ("wasi:cli/terminal-", "wasi:sockets/")
+"""Interfaces that `wit.py` does not know: no terminal is there, and sockets are refused."""
 
 
 @pytest.fixture
@@ -185,9 +183,9 @@ async def test_components(runtime: Runtime, tmp_path: Path, interface: str) -> N
 def test_the_table_of_this_test_is_that_of_the_host() -> None:
     """A new host function must come into `wit.py`, and so under this fire."""
     known = {(f.interface.partition("@")[0], f.name) for f in wit.functions().values()}
-    missing = {key for key in host_functions() if key not in known and not key[0].startswith("wasi:cli/terminal-")}
+    missing = {key for key in host_functions() if key not in known and not key[0].startswith(LEFT_OUT)}
 
-    assert missing - NOT_OF_PROXY - {("wasi:filesystem/preopens", "get-directories")} == set()
+    assert missing == set()
 
 
 async def test_a_pointer_that_overflows_is_outside(runtime: Runtime, tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ the table below uses, and the flat signature of each function, so that a test ca
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
 from wasmtime import wat2wasm
 
-VERSION: Final = "0.2.0"
+from tests.hostile.interfaces import INTERFACES, VERSION, Interface
+
 HANDLER: Final = f"wasi:http/incoming-handler@{VERSION}"
 ALLOCATOR: Final = """\
 (memory (export "memory") 5)
@@ -28,145 +29,6 @@ ALLOCATOR: Final = """\
   (local.get $at))"""
 """A bump allocator that never frees, above the first 128 KiB."""
 
-
-@dataclass(frozen=True, slots=True)
-class Interface:
-    """One interface: resources and types of its own, names that it uses from others, and functions in WIT."""
-
-    name: str
-    functions: str
-    resources: str = ""
-    uses: str = ""
-    types: dict[str, str] = field(default_factory=dict)
-
-
-ERROR_CODES: Final = (
-    "DNS-timeout DNS-error(DNS-error-payload) destination-not-found destination-unavailable destination-IP-prohibited "
-    "destination-IP-unroutable connection-refused connection-terminated connection-timeout connection-read-timeout "
-    "connection-write-timeout connection-limit-reached TLS-protocol-error TLS-certificate-error "
-    "TLS-alert-received(TLS-alert-received-payload) HTTP-request-denied HTTP-request-length-required "
-    "HTTP-request-body-size(option<u64>) HTTP-request-method-invalid HTTP-request-URI-invalid HTTP-request-URI-too-long "
-    "HTTP-request-header-section-size(option<u32>) HTTP-request-header-size(option<field-size-payload>) "
-    "HTTP-request-trailer-section-size(option<u32>) HTTP-request-trailer-size(field-size-payload) "
-    "HTTP-response-incomplete HTTP-response-header-section-size(option<u32>) HTTP-response-header-size(field-size-payload) "
-    "HTTP-response-body-size(option<u64>) HTTP-response-trailer-section-size(option<u32>) "
-    "HTTP-response-trailer-size(field-size-payload) HTTP-response-transfer-coding(option<string>) "
-    "HTTP-response-content-coding(option<string>) HTTP-response-timeout HTTP-upgrade-failed HTTP-protocol-error "
-    "loop-detected configuration-error internal-error(option<string>)"
-)
-
-INTERFACES: Final = (
-    Interface("wasi:io/error", "error.to-debug-string(self) -> string", "error"),
-    Interface(
-        "wasi:io/poll",
-        "pollable.ready(self) -> bool; pollable.block(self); poll(in: list<borrow<pollable>>) -> list<u32>",
-        "pollable",
-    ),
-    Interface(
-        "wasi:io/streams",
-        """input-stream.read(self, len: u64) -> result<list<u8>, stream-error>;
-        input-stream.blocking-read(self, len: u64) -> result<list<u8>, stream-error>;
-        input-stream.skip(self, len: u64) -> result<u64, stream-error>;
-        input-stream.blocking-skip(self, len: u64) -> result<u64, stream-error>;
-        input-stream.subscribe(self) -> pollable;
-        output-stream.check-write(self) -> result<u64, stream-error>;
-        output-stream.write(self, contents: list<u8>) -> result<_, stream-error>;
-        output-stream.blocking-write-and-flush(self, contents: list<u8>) -> result<_, stream-error>;
-        output-stream.flush(self) -> result<_, stream-error>;
-        output-stream.blocking-flush(self) -> result<_, stream-error>;
-        output-stream.subscribe(self) -> pollable;
-        output-stream.write-zeroes(self, len: u64) -> result<_, stream-error>;
-        output-stream.blocking-write-zeroes-and-flush(self, len: u64) -> result<_, stream-error>;
-        output-stream.splice(self, src: borrow<input-stream>, len: u64) -> result<u64, stream-error>;
-        output-stream.blocking-splice(self, src: borrow<input-stream>, len: u64) -> result<u64, stream-error>""",
-        "input-stream output-stream",
-        "error pollable",
-        {"stream-error": "variant last-operation-failed(error) closed"},
-    ),
-    Interface(
-        "wasi:cli/environment",
-        """get-environment() -> list<tuple<string, string>>; get-arguments() -> list<string>;
-        initial-cwd() -> option<string>""",
-    ),
-    Interface("wasi:cli/exit", "exit(status: result)"),
-    Interface("wasi:cli/stdin", "get-stdin() -> input-stream", uses="input-stream"),
-    Interface("wasi:cli/stdout", "get-stdout() -> output-stream", uses="output-stream"),
-    Interface("wasi:cli/stderr", "get-stderr() -> output-stream", uses="output-stream"),
-    Interface(
-        "wasi:clocks/monotonic-clock",
-        """now() -> u64; resolution() -> u64; subscribe-instant(when: u64) -> pollable;
-        subscribe-duration(when: u64) -> pollable""",
-        uses="pollable",
-    ),
-    Interface(
-        "wasi:clocks/wall-clock",
-        "now() -> datetime; resolution() -> datetime",
-        types={"datetime": "record seconds:u64 nanoseconds:u32"},
-    ),
-    Interface("wasi:random/random", "get-random-bytes(len: u64) -> list<u8>; get-random-u64() -> u64"),
-    Interface(
-        "wasi:random/insecure", "get-insecure-random-bytes(len: u64) -> list<u8>; get-insecure-random-u64() -> u64"
-    ),
-    Interface("wasi:random/insecure-seed", "insecure-seed() -> tuple<u64, u64>"),
-    Interface(
-        "wasi:http/types",
-        """fields.new() -> fields;
-        fields::from-list(entries: list<tuple<string, list<u8>>>) -> result<fields, header-error>;
-        fields.get(self, name: string) -> list<list<u8>>; fields.has(self, name: string) -> bool;
-        fields.set(self, name: string, value: list<list<u8>>) -> result<_, header-error>;
-        fields.delete(self, name: string) -> result<_, header-error>;
-        fields.append(self, name: string, value: list<u8>) -> result<_, header-error>;
-        fields.entries(self) -> list<tuple<string, list<u8>>>; fields.clone(self) -> fields;
-        incoming-request.method(self) -> method; incoming-request.path-with-query(self) -> option<string>;
-        incoming-request.scheme(self) -> option<scheme>; incoming-request.authority(self) -> option<string>;
-        incoming-request.headers(self) -> fields; incoming-request.consume(self) -> result<incoming-body>;
-        incoming-body.stream(self) -> result<input-stream>; incoming-body::finish(this: incoming-body) -> future-trailers;
-        future-trailers.subscribe(self) -> pollable;
-        future-trailers.get(self) -> option<result<result<option<fields>, error-code>>>;
-        outgoing-response.new(headers: fields) -> outgoing-response; outgoing-response.status-code(self) -> u16;
-        outgoing-response.set-status-code(self, status-code: u16) -> result; outgoing-response.headers(self) -> fields;
-        outgoing-response.body(self) -> result<outgoing-body>; outgoing-body.write(self) -> result<output-stream>;
-        outgoing-body::finish(this: outgoing-body, trailers: option<fields>) -> result<_, error-code>;
-        response-outparam::set(param: response-outparam, response: result<outgoing-response, error-code>);
-        outgoing-request.new(headers: fields) -> outgoing-request; outgoing-request.body(self) -> result<outgoing-body>;
-        outgoing-request.method(self) -> method; outgoing-request.set-method(self, method: method) -> result;
-        outgoing-request.path-with-query(self) -> option<string>;
-        outgoing-request.set-path-with-query(self, path-with-query: option<string>) -> result;
-        outgoing-request.scheme(self) -> option<scheme>;
-        outgoing-request.set-scheme(self, scheme: option<scheme>) -> result;
-        outgoing-request.authority(self) -> option<string>;
-        outgoing-request.set-authority(self, authority: option<string>) -> result;
-        outgoing-request.headers(self) -> fields; request-options.new() -> request-options;
-        request-options.connect-timeout(self) -> option<u64>;
-        request-options.set-connect-timeout(self, duration: option<u64>) -> result;
-        request-options.first-byte-timeout(self) -> option<u64>;
-        request-options.set-first-byte-timeout(self, duration: option<u64>) -> result;
-        request-options.between-bytes-timeout(self) -> option<u64>;
-        request-options.set-between-bytes-timeout(self, duration: option<u64>) -> result;
-        incoming-response.status(self) -> u16; incoming-response.headers(self) -> fields;
-        incoming-response.consume(self) -> result<incoming-body>; future-incoming-response.subscribe(self) -> pollable;
-        future-incoming-response.get(self) -> option<result<result<incoming-response, error-code>>>;
-        http-error-code(err: borrow<error>) -> option<error-code>""",
-        "fields incoming-request incoming-body future-trailers outgoing-response outgoing-body response-outparam "
-        "outgoing-request request-options incoming-response future-incoming-response",
-        "error pollable input-stream output-stream",
-        {
-            "header-error": "variant invalid-syntax forbidden immutable",
-            "method": "variant get head post put delete connect options trace patch other(string)",
-            "scheme": "variant HTTP HTTPS other(string)",
-            "DNS-error-payload": "record rcode:option<string> info-code:option<u16>",
-            "TLS-alert-received-payload": "record alert-id:option<u8> alert-message:option<string>",
-            "field-size-payload": "record field-name:option<string> field-size:option<u32>",
-            "error-code": "variant " + ERROR_CODES,
-        },
-    ),
-    Interface(
-        "wasi:http/outgoing-handler",
-        """handle(request: outgoing-request, options: option<request-options>)
-        -> result<future-incoming-response, error-code>""",
-        uses="outgoing-request request-options future-incoming-response error-code",
-    ),
-)
 
 # -- types --------------------------------------------------------------------------------------------------------------
 
@@ -244,6 +106,8 @@ def flat(kind: Type) -> list[str]:
         return [f for part in kind[1:] for f in flat(part)]
     if head == "name" and _NAMED[kind[1]].startswith("record"):
         return [f for part in _NAMED[kind[1]].split()[1:] for f in flat(parse(part.partition(":")[2]))]
+    if head == "name" and _NAMED[kind[1]].startswith(("enum", "flags")):
+        return ["i32"]
     if head in {"name", "option", "result"}:
         joined: list[str] = []
         for case in _cases(kind):
@@ -262,6 +126,8 @@ def _definition(text: str) -> str:
     if kind == "record":
         fields = [part.partition(":") for part in parts]
         return "(record " + " ".join(f'(field "{n}" {wat(parse(t))})' for n, _, t in fields) + ")"
+    if kind in {"enum", "flags"}:
+        return f"({kind} " + " ".join(f'"{part}"' for part in parts) + ")"
     cases = [part.partition("(") for part in parts]
     return "(variant " + " ".join(f'(case "{n}"{f" {wat(parse(t[:-1]))}" if t else ""})' for n, _, t in cases) + ")"
 
@@ -343,10 +209,26 @@ def core_imports(used_functions: list[Function]) -> str:
     return "\n".join(lines)
 
 
+def _id(interface: str) -> str:
+    """An instance's id in WAT."""
+    return "i-" + interface.partition("@")[0].replace(":", "-").replace("/", "-")
+
+
+def _needed(names: set[str]) -> list[Interface]:
+    """The interfaces of these names, and those whose types they use, in order."""
+    chosen: list[Interface] = []
+    used_names: set[str] = set()
+    for interface in reversed(INTERFACES):
+        own = {*interface.resources.split(), *interface.types}
+        if interface.name in names or own & used_names:
+            chosen.append(interface)
+            used_names |= set(interface.uses.split())
+    return chosen[::-1]
+
+
 def _instance(interface: Interface, wanted: list[Function]) -> str:
     """One import, and the names that others may use from it."""
-    short = interface.name.rpartition("/")[2]
-    lines = [f'(import "{interface.name}@{VERSION}" (instance $i-{short}']
+    lines = [f'(import "{interface.name}@{VERSION}" (instance ${_id(interface.name)}']
     lines += [
         f'  (alias outer $c ${name} (type $o-{name})) (export "{name}" (type ${name} (eq $o-{name})))'
         for name in interface.uses.split()
@@ -360,7 +242,7 @@ def _instance(interface: Interface, wanted: list[Function]) -> str:
         lines.append(f'  (export "{f.name}" (func{params}{result}))')
     lines.append("))")
     for name in [*interface.resources.split(), *interface.types]:
-        lines.append(f'(alias export $i-{short} "{name}" (type ${name}))')
+        lines.append(f'(alias export ${_id(interface.name)} "{name}" (type ${name}))')
     return "\n".join(lines)
 
 
@@ -378,7 +260,8 @@ def component_wat(core: str, allocator: str = ALLOCATOR, options: str = "", more
     for f in wanted:
         if not f.name.startswith("[resource-drop]"):
             imported.setdefault(f.interface, []).append(f)
-    parts = ["(component $c", *(_instance(i, imported.get(f"{i.name}@{VERSION}", [])) for i in INTERFACES)]
+    names = {f.interface.partition("@")[0] for f in wanted} | {"wasi:http/types"}
+    parts = ["(component $c", *(_instance(i, imported.get(f"{i.name}@{VERSION}", [])) for i in _needed(names))]
     parts += [
         f"(core module $libc {allocator})",
         f'(core module $main (import "env" "memory" (memory 1)) {core_imports(wanted)} {core})',
@@ -391,9 +274,8 @@ def component_wat(core: str, allocator: str = ALLOCATOR, options: str = "", more
         if f.name.startswith("[resource-drop]"):
             parts.append(f"(core func $c-{f.id} (canon resource.drop ${f.name.partition(']')[2]}))")
         else:
-            short = f.interface.partition("@")[0].rpartition("/")[2]
             parts.append(
-                f'(core func $c-{f.id} (canon lower (func $i-{short} "{f.name}")'
+                f'(core func $c-{f.id} (canon lower (func ${_id(f.interface)} "{f.name}")'
                 f" (memory (core memory $memory)) (realloc (core func $realloc)) {options}))"
             )
         groups.setdefault(f.interface, []).append(f'(export "{f.name}" (func $c-{f.id}))')
