@@ -13,11 +13,10 @@ from edgesim.errors import NotFoundError, UsageError
 from edgesim.model.ids import AppName, Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from edgesim.config.messages import DeployRequest
     from edgesim.config.releases import DeployComponent
     from edgesim.live.blobs import BlobStore
-    from edgesim.model.worker import Abi, Component, Route
+    from edgesim.model.worker import Abi, Component
 
 
 class Inspected(Protocol):
@@ -77,18 +76,25 @@ async def _check_blob(digest: Digest, what: str, blobs: BlobStore) -> None:
         )
 
 
-def check_roles(components: Sequence[Component], routes: Sequence[Route], filters: Sequence[str]) -> None:
-    """Filters filter and workers serve. Raises UsageError."""
+async def check_components(request: DeployRequest, blobs: BlobStore, inspect: Inspect) -> tuple[Component, ...]:
+    """Every component of a deployment, each in a role that it can play.
+
+    Raises:
+        NotFoundError, BundleError: as `check_component`.
+        UsageError: a filter has a route, or a worker is named as a filter.
+    """
+    components = tuple([await check_component(c, blobs, inspect) for c in request.components])
     abis = {c.id: c.abi for c in components}
-    for route in routes:
+    for route in request.routes:
         if abis[route.component] == "proxy-wasm":
             raise UsageError(
                 f"the component {route.component!r} is a Proxy-Wasm filter and cannot serve {route.pattern}",
                 help="name it in [application.tool.edgesim] filters, and give the route to a worker or to nobody",
             )
-    for name in filters:
+    for name in request.filters:
         if abis[name] != "proxy-wasm":
             raise UsageError(
                 f"the component {name!r} is no filter: its file is {abis[name]}",
                 help="filters are Proxy-Wasm modules, which export proxy_abi_version_0_2_1",
             )
+    return components

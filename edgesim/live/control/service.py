@@ -31,7 +31,7 @@ from edgesim.errors import NotFoundError, StorageError, UsageError
 from edgesim.live.acl import CONTROL_LOGIN
 from edgesim.live.blobs import storage_error
 from edgesim.live.bus import Bus, Message, Subscription, new_boot
-from edgesim.live.control.intake import check_app, check_component, check_roles
+from edgesim.live.control.intake import check_app, check_components
 from edgesim.live.control.observed import Observed
 from edgesim.live.control.oci import ImageLayout
 from edgesim.live.control.publisher import RECONCILE_S, Publisher, Sealed, seal_all
@@ -238,10 +238,9 @@ class ControlPlane:
             StorageError: when the disk is full. In each case nothing has been changed.
         """
         name = check_app(app)
-        components = [await check_component(c, self.blobs, self._inspect) for c in request.components]
+        components = await check_components(request, self.blobs, self._inspect)
         routes = tuple(Route(pattern=r.pattern, component=r.component) for r in request.routes)
-        check_roles(components, routes, request.filters)
-        work = self._commit_release(name, tuple(components), routes, request)
+        work = self._commit_release(name, components, routes, request)
         # A client that hangs up must not leave memory and database apart.
         return await asyncio.shield(asyncio.ensure_future(work))
 
