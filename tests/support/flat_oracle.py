@@ -40,7 +40,7 @@ from tests.support.wasm import GENEROUS, request
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from edgesim.wasm.execution import Guest
+    from edgesim.wasm.guest_store import Guest
 
 INTERFACE = "test:oracle/host"
 BUFFER = 64
@@ -277,7 +277,7 @@ async def call_flat(linked: LinkedPlan, name: str, look: Callable[[FlatGuest], N
                 linked.pre, guest.context, addressof(guest.instance), addressof(guest.trap_out), addressof(guest.error_out)
             ),
         )  # fmt: skip
-        guest.made = True
+        guest.made = guest.entered[0] = True
         function = guest.named(name)
         none = create_string_buffer(32)
         await poll(

@@ -186,3 +186,31 @@ async def test_a_call_that_is_given_up_is_unwound():
     raw.future_delete(call)
     guest.close()
     assert not _CALLS
+
+
+REENTRANT = f"""(component
+  (import "{INTERFACE}@0.1.0" {HOST})
+  (core func $see (canon lower (func $host "see")))
+  (core module $m0 (import "h" "see" (func $see (param i32))) (func (export "back") (call $see (i32.const 9))))
+  (core instance $m0 (instantiate $m0 (with "h" (instance (export "see" (func $see))))))
+  (func $back (canon lift (core func $m0 "back")))
+  (component $inner
+    (import "back" (func $back))
+    (core func $back (canon lower (func $back)))
+    (core module $m (import "h" "back" (func $back)) (func (export "put") (call $back)))
+    (core instance $m (instantiate $m (with "h" (instance (export "back" (func $back))))))
+    (func (export "put") (canon lift (core func $m "put"))))
+  (instance $inner (instantiate $inner (with "back" (func $back))))
+  (core func $put (canon lower (func $inner "put")))
+  (core module $m (import "h" "put" (func $put)) (func (export "run") (call $put)))
+  (core instance $m (instantiate $m (with "h" (instance (export "put" (func $put))))))
+  (func $run (canon lift (core func $m "run"))) (export "run" (func $run)))"""
+
+
+async def test_an_instance_cannot_be_entered_twice():
+    """A call from the inner instance back into the outer one traps, as CanonicalABI.md says; wasmtime 50 lets it pass."""
+    seen = []
+    with pytest.raises(GuestTrapError, match="cannot be entered"):
+        await on_flat(make_engine(), bytes(wat2wasm(REENTRANT)), table(seen))
+
+    assert seen == []
