@@ -87,6 +87,14 @@ def c_component(source: Path, scratch: Path) -> bytes:
     return without_names(component_new(core, scratch))
 
 
+def c_component_03(source: Path, scratch: Path) -> bytes:
+    """As above, for WASI 0.3."""
+    core = scratch / "core.wasm"
+    zig("cc", "--target=wasm32-freestanding", "-Os", "-nostdlib", "-s", "-Wl,--no-entry", "-Wl,--export-dynamic", "-o", core, "guest.c",
+        cwd=source)  # fmt: skip
+    return without_names(component_new(core, scratch, "0.3.0", world="guest-without-client"))
+
+
 def c_command(source: Path, scratch: Path) -> bytes:
     """C with zig's wasi-libc."""
     target = scratch / "out.wasm"
@@ -221,6 +229,7 @@ RECIPES: dict[str, Recipe] = {
     "py": Recipe("py", componentize_py, tools=_PY, wit="guest.wit"),
     "c-echo": Recipe("c-component", c_component, committed=True, tools=_C, wit="guest.wit"),
     "rust-component": Recipe("rust-component", rust_component, committed=True, tools=_C[1:], wit="guest.wit"),
+    "p3-c": Recipe("p3-c", c_component_03, committed=True, tools=_C, wit="guest3.wit"),
     "p3-py": Recipe("p3-py", partial(componentize_py, version="0.3.0"), tools=_PY, wit="guest3.wit"),
     "p3-qjs": Recipe("p3-qjs", componentize_qjs, tools=_QJS, wit="guest3.wit"),
     "wagi-c": Recipe("wagi-c", c_command, committed=True, tools=("ziglang",)),

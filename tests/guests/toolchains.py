@@ -165,7 +165,9 @@ def wit_folder(target: Path, version: str) -> Path:
     return target
 
 
-def component_new(core: Path, scratch: Path, version: str = "0.2.12", adapter: str = "") -> bytes:
+def component_new(
+    core: Path, scratch: Path, version: str = "0.2.12", *, world: str = "guest", adapter: str = ""
+) -> bytes:
     """A component from a core module that follows the canonical ABI, by wasm-tools inside jco.
 
     `adapter` is `reactor` or `command`: that of jco's adapters that gives imports of WASI P1 on WASI P2.
@@ -185,7 +187,7 @@ def component_new(core: Path, scratch: Path, version: str = "0.2.12", adapter: s
         'import { componentEmbed, componentNew } from "@bytecodealliance/jco-transpile/wasm-tools";'
         'import { readFileSync } from "node:fs";'
         f"const embedded = await componentEmbed({{ binary: readFileSync({json.dumps(str(core))}),"
-        f' witSource: readFileSync({json.dumps(str(scratch / "all.wit"))}, "utf8"), world: "guest" }});'
+        f' witSource: readFileSync({json.dumps(str(scratch / "all.wit"))}, "utf8"), world: {json.dumps(world)} }});'
         f"const component = await componentNew(embedded, [{adapters}]);",
     )
 
