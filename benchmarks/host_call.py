@@ -23,7 +23,7 @@ from wasmtime import component as wasm_component
 from benchmarks._guests import LIMITS, load, request, runtime
 from edgesim.errors import GuestOutputError
 from edgesim.wasm import p1, raw
-from edgesim.wasm.execution import LIVE
+from edgesim.wasm.guest_store import LIVE
 from tests.hostile import wit
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from wasmtime.component import _types as T  # noqa: N812 - short for the many ty
 
 from edgesim.errors import GuestMemoryError
 from edgesim.wasm import raw
-from edgesim.wasm.execution import Guest
+from edgesim.wasm.guest_store import Guest
 from edgesim.wasm.values import Err, Ok, Var, nesting
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from edgesim.wasm.engine import MAX_GUESTS
 
 if TYPE_CHECKING:
     from edgesim.model.worker import Limits
-    from edgesim.wasm.execution import Guest
+    from edgesim.wasm.guest_store import Guest
 
 _NEAR_LIMIT: Final = 0.75
 """A trap with this share of the memory limit in use is taken for a failed allocation."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgesim.wasm.abi import Linked
-    from edgesim.wasm.execution import Guest
+    from edgesim.wasm.guest_store import Guest
 
 
 class KeptInstance:

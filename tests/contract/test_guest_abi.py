@@ -16,7 +16,7 @@ from edgesim.errors import (
 )
 from edgesim.model.http import BytesBody, header
 from edgesim.model.worker import MIB, Limits
-from edgesim.wasm import execution
+from edgesim.wasm import guest_store
 from edgesim.wasm.abi import abis
 from edgesim.wasm.guest import WINDOW_BYTES, Grants
 from edgesim.wasm.runtime import Runtime
@@ -38,8 +38,8 @@ async def runtime(tmp_path_factory: pytest.TempPathFactory):
     yield runtime
     await runtime.close()
 
-    assert not execution.LIVE
-    assert not execution._SUSPENDED
+    assert not guest_store.LIVE
+    assert not guest_store._SUSPENDED
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ async def test_closing_the_body_stops_the_guest(worker):
     response.body.close()
     await ended(response)
 
-    assert not execution.LIVE
+    assert not guest_store.LIVE
 
 
 async def test_cancelling_returns_after_the_guest_has_stopped(bad):
@@ -211,7 +211,7 @@ async def test_cancelling_returns_after_the_guest_has_stopped(bad):
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert not execution.LIVE
+    assert not guest_store.LIVE
 
 
 async def test_the_wall_clock_limit_ends_a_guest_that_waits(worker):

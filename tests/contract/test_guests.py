@@ -19,7 +19,7 @@ from edgesim.errors import (
 )
 from edgesim.model.http import header
 from edgesim.model.worker import MIB, Limits
-from edgesim.wasm import execution
+from edgesim.wasm import guest_store
 from edgesim.wasm.files import FileTree
 from edgesim.wasm.guest import Grants
 from edgesim.wasm.outbound import OutboundError
@@ -44,8 +44,8 @@ async def served(request, harbour):
     name, floor = request.param
     yield Served(name, await harbour.worker(name, floor))
 
-    assert not execution.LIVE
-    assert not execution._SUSPENDED
+    assert not guest_store.LIVE
+    assert not guest_store._SUSPENDED
 
 
 def noise(size: int) -> bytes:
@@ -232,7 +232,7 @@ async def test_a_reader_that_leaves_takes_the_guest_along(served):
     response.body.close()
     await ended(response)
 
-    assert not execution.LIVE
+    assert not guest_store.LIVE
 
 
 @having("/file")
@@ -327,13 +327,13 @@ async def test_the_wall_clock_limit(served):
 async def test_a_client_that_gives_up(served):
     """Cancelling returns when the guest is gone."""
     task = asyncio.create_task(served.ask("/timer?ms=20000"))
-    while not execution.LIVE:
+    while not guest_store.LIVE:
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert not execution.LIVE
+    assert not guest_store.LIVE
 
 
 @having("/echo")

@@ -17,7 +17,7 @@ from edgesim.errors import (
     GuestWallError,
     RequestError,
 )
-from edgesim.wasm import execution
+from edgesim.wasm import guest_store
 from edgesim.wasm.proxy.bodies import FilteredBody
 from edgesim.wasm.runtime import Runtime
 from tests.support.filters import GENEROUS, Network, filter_request, plugin_of, read_all, sample, wat
@@ -50,7 +50,7 @@ async def runtime(tmp_path_factory):
     yield runtime
     await runtime.close()
 
-    assert not execution.LIVE
+    assert not guest_store.LIVE
 
 
 @pytest.fixture
@@ -429,7 +429,7 @@ async def test_a_filter_that_spins_at_its_end_harms_nobody(plugin):
         run = guest.open(filter_request())
         assert await run.on_request() is None
         run.close()
-        await until(lambda: not execution.LIVE)
+        await until(lambda: not guest_store.LIVE)
 
 
 @pytest.mark.parametrize(
@@ -501,7 +501,7 @@ async def test_a_client_that_goes_away(plugin):
             await task
         run.close()
 
-        assert not execution.LIVE
+        assert not guest_store.LIVE
 
 
 async def test_a_body_that_was_read_is_there_again(plugin):

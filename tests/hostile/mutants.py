@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edgesim.errors import BundleError, EdgesimError
 from edgesim.model.worker import MIB, Limits
-from edgesim.wasm import execution
+from edgesim.wasm import guest_store
 from edgesim.wasm.compile import compile_file
 from edgesim.wasm.runtime import Runtime
 from tests.support.wasm import build_script, load, read_all, request
@@ -90,7 +90,7 @@ async def main(file: Path, seed: int, count: int, folder: Path) -> dict[str, obj
             ends["compiled" if runs > MAX_RUNS else await end_of(runtime, folder, data)] += 1
         slowest_s = max(slowest_s, time.monotonic() - begin)
     await runtime.close()
-    return {"ends": ends, "slowest_s": slowest_s, "live": len(execution.LIVE)}
+    return {"ends": ends, "slowest_s": slowest_s, "live": len(guest_store.LIVE)}
 
 
 if __name__ == "__main__":

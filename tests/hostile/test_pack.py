@@ -12,7 +12,7 @@ import pytest
 
 from edgesim.errors import BundleError, EdgesimError
 from edgesim.model.worker import MIB, Limits
-from edgesim.wasm import execution
+from edgesim.wasm import guest_store
 from edgesim.wasm.runtime import LoadedWorker, Runtime
 from tests.hostile.pack import PACK, REFUSED, Hostile
 from tests.support.wasm import GENEROUS, Slow, ended, hello, load, read_all, request
@@ -84,8 +84,8 @@ async def test_it_harms_nobody_but_itself(runtime: Runtime, tmp_path: Path, gues
 
         assert set(ends) <= set(guest.ends), ends
         assert set(statuses) == {200}
-        assert not execution.LIVE
-        assert not execution._SUSPENDED
+        assert not guest_store.LIVE
+        assert not guest_store._SUSPENDED
     gc.collect()
 
     assert rss_bytes() - before < MAX_GROWTH_BYTES
@@ -112,4 +112,4 @@ async def test_the_whole_pack_at_once(runtime: Runtime, tmp_path: Path, abi: str
 
     assert not wrong
     assert set(statuses) == {200}
-    assert not execution.LIVE
+    assert not guest_store.LIVE

@@ -14,7 +14,7 @@ from wasmtime import wat2wasm
 
 from edgesim.errors import EdgesimError, GuestTrapError
 from edgesim.model.worker import MIB, Limits
-from edgesim.wasm import execution, p1
+from edgesim.wasm import guest_store, p1
 from edgesim.wasm.host import host_functions
 from edgesim.wasm.runtime import LoadedWorker, Runtime
 from tests.hostile import wit
@@ -56,8 +56,8 @@ async def runtime(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
     yield runtime
     await runtime.close()
 
-    assert not execution.LIVE
-    assert not execution._SUSPENDED
+    assert not guest_store.LIVE
+    assert not guest_store._SUSPENDED
 
 
 def arguments(kinds: list[str], rng: random.Random) -> str:

@@ -14,7 +14,7 @@ from edgesim.errors import (
     OverloadedError,
 )
 from edgesim.model.worker import MIB
-from edgesim.wasm import execution
+from edgesim.wasm import guest_store
 from edgesim.wasm.engine import MAX_GUESTS
 from edgesim.wasm.runtime import Runtime
 from tests.support.wasm import GENEROUS, Slow, ended, hello, hostile, load, read_all, request
@@ -27,7 +27,7 @@ async def runtime(tmp_path_factory):
     yield runtime
     await runtime.close()
 
-    assert not execution.LIVE
+    assert not guest_store.LIVE
 
 
 @pytest.fixture
@@ -140,4 +140,4 @@ async def test_random_cancellation_leaves_nothing(runtime, tmp_path):
         await asyncio.gather(other, return_exceptions=True)
     await asyncio.sleep(0)
 
-    assert not execution.LIVE
+    assert not guest_store.LIVE

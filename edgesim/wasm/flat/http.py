@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from edgesim.model.worker import Limits
     from edgesim.wasm import linking
-    from edgesim.wasm.execution import Guest
+    from edgesim.wasm.guest_store import Guest
     from edgesim.wasm.flat.plan import Lifted, Plan
     from edgesim.wasm.guest import Grants, GuestRequest
 

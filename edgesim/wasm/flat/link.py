@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import wasmtime
 
 from edgesim.wasm import raw
-from edgesim.wasm.execution import LIVE
+from edgesim.wasm.guest_store import LIVE
 from edgesim.wasm.flat import Unsupported
 from edgesim.wasm.flat.canon import Codecs
 from edgesim.wasm.flat.guest import find_guest

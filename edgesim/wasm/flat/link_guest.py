@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import GuestTrapError
 from edgesim.wasm import raw
-from edgesim.wasm.execution import finish_at_once
+from edgesim.wasm.guest_store import finish_at_once
 from edgesim.wasm.flat.canon import CORE_CODES
 from edgesim.wasm.flat.canon_layout import align_to, layout, offsets
 from edgesim.wasm.flat.handles import Handle, Scope, give_back

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ctypes import c_char, c_void_p
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from edgesim.wasm.execution import finish_at_once
+from edgesim.wasm.guest_store import finish_at_once
 from edgesim.wasm.flat import types as t
 from edgesim.wasm.flat.canon import CORE_CODES
 from edgesim.wasm.flat.canon_layout import MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, Core, core_params, layout, offsets

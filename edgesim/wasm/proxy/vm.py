@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from edgesim.errors import GuestCpuError
 from edgesim.wasm import raw
-from edgesim.wasm.execution import LIVE
+from edgesim.wasm.guest_store import LIVE
 from edgesim.wasm.faults import as_guest_error
 from edgesim.wasm.guest import Exited, Log
 from edgesim.wasm.p1 import EFAULT, EINVAL, P1Error
