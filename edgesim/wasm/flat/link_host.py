@@ -13,6 +13,7 @@ from edgesim.wasm.guest_store import finish_at_once
 from edgesim.wasm.flat import types as t
 from edgesim.wasm.flat.canon import CORE_CODES
 from edgesim.wasm.flat.canon_layout import MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, Core, core_params, layout, offsets
+from edgesim.wasm.flat.guest import find_guest
 from edgesim.wasm.flat.handles import give_back
 from edgesim.wasm.flat.plan import HostFunction
 from edgesim.wasm.guest import Suspend
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from edgesim.wasm import linking
     from edgesim.wasm.flat.canon import Codecs
+    from edgesim.wasm.flat.guest import FlatGuest
     from edgesim.wasm.flat.plan import Lower
 
 _CELL: Final[dict[Core, str]] = {"i32": "I12x", "i64": "Q8x", "f32": "f12x", "f64": "d8x"}
@@ -109,10 +111,12 @@ def host_function(
     assert isinstance(callee, HostFunction)
     signature = Signature(codecs, lower.type)
     name = f"{callee.interface}#{callee.name}"
-    waits = function is not None and function.waits
+    if function is None:
+        return Trampoline(missing(name), signature.params, signature.results)
+    waits = function.waits
     codecs.namespace |= {
         "Suspend": Suspend, "finish_at_once": finish_at_once, "trap_at": c_void_p.from_address, "give_back": give_back,
-        f"fn_{number}": missing(name) if function is None else function.call,
+        f"fn_{number}": function.call,
     }  # fmt: skip
     body = _waiting(codecs, signature, number, name) if waits else _plain(codecs, signature, number)
     head = f"def call_{number}(_env, caller, args, _n{', results, _m, trap_out, continuation' if waits else ''}):"
@@ -194,11 +198,13 @@ def _waiting(codecs: Codecs, signature: Signature, number: int, name: str) -> li
     ]
 
 
-def missing(name: str) -> Callable[..., Any]:
-    """A host function that does not exist."""
+def missing(name: str) -> Callable[..., int]:
+    """The callback of a host function that does not exist: it traps, whatever the arguments."""
+    live: dict[int | None, Any] = LIVE  # type: ignore[assignment]
 
-    def call(_guest: Any, *_values: Any) -> None:
-        raise NotImplementedError(name)
+    def call(_env: int, caller: int, _args: int, _n: int) -> int:
+        guest: FlatGuest = live.get(c_void_p.from_address(caller).value) or find_guest(caller)
+        return guest.fail(NotImplementedError(name), name)
 
     return call
 
