@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from edgesim.model.ids import AppName, Digest
 
-Abi = Literal["wasi-http", "wagi", "proxy-wasm"]
+Abi = Literal["wasi-http", "wasi-http-p3", "wagi", "proxy-wasm"]
 """`wasi-http`: a component that exports wasi:http/incoming-handler@0.2; `wagi`: a WASI P1 command, CGI style; `proxy-wasm`: an
 HTTP filter in front of workers and origin."""
 

@@ -70,6 +70,17 @@ def make_engine(tier: Tier = "cranelift", *, pooled: bool = False) -> Any:
     return wasmtime.Engine(_config(tier, _POOL if pooled and _can_reserve(_POOL_BYTES) else {}))
 
 
+def make_validator() -> Any:
+    """An engine that also takes components of WASI 0.3, for the compiler's process alone, to look at hollow components with.
+
+    Never run anything on it: a stream or future that crosses its C API aborts the process.
+    """
+    config = wasmtime.Config()
+    raw.set_concurrency_support(config, enabled=True)
+    raw.set_component_model_async(config, enabled=True)
+    return wasmtime.Engine(config)
+
+
 def _can_reserve(size_bytes: int) -> bool:
     """Whether that much address space can be had. The engine itself would abort the process if not."""
     try:

@@ -100,6 +100,8 @@ class Codecs:
                 return f"cx.own({next(slots)}, {resource})"
             case t.Borrow(resource):
                 return f"cx.borrow({next(slots)}, {resource})"
+            case t.Stream() | t.Future():
+                return f"take_end(cx, {next(slots)}, {self.constant(kind, 'KIND')})"
             case t.Enum() | t.Flags():
                 return f"{self.function('decode', kind)}({next(slots)})"
             case t.Record() | t.Tuple():
@@ -115,7 +117,7 @@ class Codecs:
 
     # -- to the guest ---------------------------------------------------------------------------------------------------
 
-    def lower(self, kind: t.ValType, value: str, *, flat: bool) -> list[str]:  # noqa: PLR0911 - a case per type
+    def lower(self, kind: t.ValType, value: str, *, flat: bool) -> list[str]:  # noqa: C901, PLR0911 - a case per type
         """Expressions (some starred) for the parts of a value: core values, or what goes into memory."""
         match kind:
             case t.Prim("string"):
@@ -131,6 +133,8 @@ class Codecs:
             case t.Borrow(resource):
                 definer = self._resources[resource].instance if self._resources[resource].interface is None else None
                 return [f"cx.put_borrow({resource}, {value}, {definer})"]
+            case t.Stream() | t.Future():
+                return [f"put_end(cx, {value}, {self.constant(kind, 'KIND')})"]
             case t.Enum() | t.Flags():
                 return [f"{self.function('encode', kind)}({value})"]
             case t.Record() | t.Tuple():

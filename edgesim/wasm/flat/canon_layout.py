@@ -42,14 +42,14 @@ class Layout:
 
 @cache
 def layout(kind: t.ValType) -> Layout:  # noqa: PLR0911 - a case per type
-    """The shape of a type. Raises Unsupported for the types of WASI 0.3."""
+    """The shape of a type. Raises Unsupported for one that no toolchain makes."""
     match kind:
         case t.Prim("string") | t.List():
             return Layout(8, 4, ("i32", "i32"), "II")
         case t.Prim(name):
             code, size, core = PRIMITIVES[name]
             return Layout(size, size, (core,), code)
-        case t.Own() | t.Borrow():
+        case t.Own() | t.Borrow() | t.Stream() | t.Future():
             return Layout(4, 4, ("i32",), "I")
         case t.Flags(names):
             if not 0 < len(names) <= 32:

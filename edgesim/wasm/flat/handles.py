@@ -129,7 +129,7 @@ class HandleTable:
         self._free.append(number)
 
     def _name(self, resource: int) -> str:
-        return self._resources[resource].name
+        return "waitable" if resource < 0 else self._resources[resource].name
 
     def _wrong(self, number: int, resource: int) -> GuestTrapError:
         known = self.entries[number] if number < len(self.entries) else None

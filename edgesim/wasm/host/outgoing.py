@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgesim.wasm.guest import Input, RequestPipe, Suspend
 from edgesim.wasm.host.bodies import IncomingBody, OutgoingBody
@@ -56,6 +56,16 @@ class OutgoingRequest:
         self.authority: str | None = None
         self.body = OutgoingBody("request", content_length(fields))
         self.body_taken = False
+
+
+class Described(Protocol):
+    """A request as a guest of either preview describes it."""
+
+    authority: str | None
+    fields: Fields
+    method: Var
+    path: str | None
+    scheme: Var | None
 
 
 class RequestOptions:
@@ -200,19 +210,23 @@ def headers(_guest: ComponentGuest, request: OutgoingRequest) -> Fields:
     return request.fields
 
 
-def _good_method(value: Var) -> bool:
+def good_method(value: Var) -> bool:
+    """Whether it is a method that can be sent."""
     return value.tag != "other" or bool(_TOKEN.fullmatch(value.value))
 
 
-def _good_target(value: str | None) -> bool:
+def good_target(value: str | None) -> bool:
+    """Whether it is a path with its query, or none."""
     return value is None or bool(_TARGET.fullmatch(value))
 
 
-def _good_scheme(value: Var | None) -> bool:
+def good_scheme(value: Var | None) -> bool:
+    """Whether it is a scheme, or none."""
     return value is None or value.tag != "other" or bool(_SCHEME.fullmatch(value.value))
 
 
-def _good_authority(value: str | None) -> bool:
+def good_authority(value: str | None) -> bool:
+    """Whether it is a host with its port, or none."""
     if not value:  # empty: as if it was not set
         return True
     found = _AUTHORITY.fullmatch(value)
@@ -247,10 +261,10 @@ def _timeout(name: str) -> None:
     TABLE.add(_TYPES, _OPTIONS + "set-" + name)(setter)
 
 
-_property("method", "method", _good_method)
-_property("path-with-query", "path", _good_target)
-_property("scheme", "scheme", _good_scheme)
-_property("authority", "authority", _good_authority)
+_property("method", "method", good_method)
+_property("path-with-query", "path", good_target)
+_property("scheme", "scheme", good_scheme)
+_property("authority", "authority", good_authority)
 for _name in ("connect-timeout", "first-byte-timeout", "between-bytes-timeout"):
     _timeout(_name)
 
@@ -271,14 +285,15 @@ def handle(guest: ComponentGuest, request: OutgoingRequest, options: RequestOpti
     if guest.sent_requests >= guest.limits.subrequests:
         guest.log.write(b"edgesim: an outgoing request was refused: %d were sent\n" % guest.sent_requests)
         raise Err(Var("connection-limit-reached"))
-    wanted = _describe(guest, request, options or RequestOptions())
+    wanted = describe(request, options or RequestOptions())
+    wanted.body = _body_of(guest, request)
     guest.sent_requests += 1
     future = FutureResponse(outbound, wanted, guest.limits.response_bytes)
     return Suspend(lambda: future.start(guest), lambda _: future)
 
 
-def _describe(guest: ComponentGuest, request: OutgoingRequest, options: RequestOptions) -> OutboundRequest:
-    """The request as a value. Raises Err(error-code)."""
+def describe(request: Described, options: RequestOptions) -> OutboundRequest:
+    """The request as a value, without its body. Raises Err(error-code)."""
     own = request.authority in (None, "")
     scheme = request.scheme or Var("HTTP" if own else "HTTPS")
     if scheme.tag == "other":
@@ -297,7 +312,7 @@ def _describe(guest: ComponentGuest, request: OutgoingRequest, options: RequestO
         authority=None if own else request.authority,
         target=f"/{target}" if target.startswith("?") else target,
         headers=request.fields.headers(),
-        body=_body_of(guest, request),
+        body=None,
         connect_timeout_s=options.seconds("connect-timeout"),
         first_byte_timeout_s=options.seconds("first-byte-timeout"),
         between_bytes_timeout_s=options.seconds("between-bytes-timeout"),

@@ -1,0 +1,188 @@
+"""A guest of WASI 0.3: the task that it runs, and what goes on beside it.
+
+An async export with a callback runs as a series of calls. Each returns what it waits for, and `AsyncGuest` waits for that
+outside the guest: no fiber is suspended meanwhile. Source: CanonicalABI.md ("canon lift").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from ctypes import addressof, c_char
+from time import thread_time
+from typing import TYPE_CHECKING, Any, Final
+
+from edgesim.errors import GuestOutputError, GuestTrapError
+from edgesim.wasm import raw
+from edgesim.wasm.flat.async_state import STARTED, Subtask, WaitableSet, find, put
+from edgesim.wasm.flat.guest import FlatGuest
+from edgesim.wasm.guest import Suspend
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from edgesim.model.worker import Limits
+    from edgesim.wasm.flat.async_state import Channel, Event, Sink
+    from edgesim.wasm.flat.link import LinkedPlan
+    from edgesim.wasm.flat.memory import Context
+    from edgesim.wasm.flat.plan import Lifted
+    from edgesim.wasm.guest import Grants, GuestRequest
+
+_EXIT, _YIELD, _WAIT = range(3)
+"""What a callback returns, in its low four bits."""
+_NO_EVENT: Final = (0, 0, 0)
+_THREE: Final = struct.Struct("<B7xI20xB7xI20xB7xI20x")  # three wasmtime_val_t: i32 is kind 0
+_ONE: Final = struct.Struct("<B7xI20x")
+_RESULT: Final = struct.Struct("<8xI20x")
+
+
+class AsyncGuest(FlatGuest):
+    """See the module."""
+
+    __slots__ = (
+        "_args", "_background", "_next", "_pumps", "_result", "_subtasks", "_task", "_waited", "locals", "on_return", "returned",
+    )  # fmt: skip
+
+    def __init__(self, linked: LinkedPlan, request: GuestRequest, limits: Limits, grants: Grants) -> None:
+        self._args: Any = None
+        self._result = (c_char * raw.VAL_BYTES)()
+        self._task: Lifted | None = None
+        self.on_return: Callable[[Any], None] = lambda _value: None
+        super().__init__(linked, request, limits, grants)
+
+    def begin(self, request: GuestRequest, limits: Limits, grants: Grants) -> None:
+        """Turn to another request of an instance that lives on."""
+        super().begin(request, limits, grants)
+        self.locals: dict[tuple[int, int], int] = {}
+        """What context.set has kept, by component instance and slot."""
+        self.returned = False
+        """Whether the task has called task.return."""
+        self._subtasks: list[Subtask] = []
+        self._background: list[Callable[[], None]] = []
+        """What the loop has to do as soon as it has the guest's attention."""
+        self._pumps: list[asyncio.Task[None]] = []
+        self._next: Event | None = None
+        """For the callback, after the wait under way."""
+        self._waited: Suspend | None = None
+
+    # -- the task -----------------------------------------------------------------------------------------------------
+
+    def start_task(self, lifted: Lifted, argument: int, on_return: Callable[[Any], None]) -> int:
+        """The future that calls an async export with one core argument. `resume` goes on after it."""
+        self._task = lifted
+        self.on_return = on_return
+        self.entered[lifted.options.instance] = True
+        self.resume = self._resume
+        return self._call(lifted.function, _ONE.pack(0, argument), 1)
+
+    def _call(self, name: str, args: bytes, count: int) -> int:
+        function = self.named(name)
+        self._args = (c_char * len(args)).from_buffer_copy(args)
+        future: int = raw.func_call(
+            self.context, addressof(function.of), addressof(self._args), count, addressof(self._result), 1,
+            addressof(self.trap_out), addressof(self.error_out),
+        )  # fmt: skip
+        return future
+
+    def _resume(self) -> int | None:
+        """The guest has returned: the future of its next call. None: wait first if `suspended` is set, else it has ended."""
+        begin = self.slice_began_s = thread_time()
+        self.on_loop = True
+        waited, self._waited = self._waited, None
+        try:
+            if waited is not None:
+                waited.result()
+            event, self._next = self._next, None
+            return self._call_back(event) if event is not None else self._after(_RESULT.unpack(self._result)[0])
+        finally:
+            self.cpu_s += thread_time() - begin
+
+    def _after(self, packed: int) -> int | None:
+        task, code = self._task, packed & 15
+        assert task is not None
+        if code == _EXIT:
+            return self._leave(task)
+        if code == _YIELD:
+            self._next = _NO_EVENT
+            return self._pause(lambda: asyncio.sleep(0))
+        if code != _WAIT:
+            raise GuestTrapError(f"the worker's callback returned the unknown code {code}")
+        waits: WaitableSet = find(self.tables[task.options.instance], packed >> 4, WaitableSet, "waitable set")
+        event = waits.poll()
+        return self._pause(waits.wait) if event is None else self._call_back(event)
+
+    def _call_back(self, event: Event) -> int:
+        assert self._task is not None
+        assert self._task.options.callback is not None
+        first, second, third = event
+        return self._call(self._task.options.callback, _THREE.pack(0, first, 0, second, 0, third), 3)
+
+    def _leave(self, task: Lifted) -> int | None:
+        """The task is over, except for what the host passes on for it."""
+        if not self.returned:
+            raise GuestOutputError(
+                f"the worker ended without a response{self.log.tail()}", help="return one from `handle` (task.return)"
+            )
+        if self._background or any(not pump.done() for pump in self._pumps):
+            return self._pause(self._drain)
+        for pump in self._pumps:
+            pump.result()
+        self._pumps = []
+        self.entered[task.options.instance] = False
+        self.resume = None
+        return None
+
+    def task_return(self, value: Any) -> None:
+        """The guest has its result. Raises GuestTrapError the second time."""
+        if self.returned or self._task is None:
+            raise GuestTrapError("the worker called task.return " + ("twice" if self.returned else "outside of a task"))
+        self.returned = True
+        self.on_return(value)
+
+    # -- beside the task ----------------------------------------------------------------------------------------------
+
+    def subtask(self, cx: Context, call: Suspend, deliver: Callable[[Suspend], None]) -> int:
+        """Go on without the result of a host function; the packed state of the new subtask."""
+        task = Subtask(call, deliver)
+        number = put(cx.handles, task)
+        self._subtasks.append(task)
+        self._at_pause(task.begin)
+        return STARTED | number << 4
+
+    def connect(self, channel: Channel, sink: Sink) -> None:
+        """Give what comes out of a channel to the host."""
+        pump = channel.connect(sink)
+        if pump is not None:
+            self._at_pause(
+                lambda: self._pumps.append(asyncio.get_running_loop().create_task(pump(), name="wasm-guest-pump"))
+            )
+
+    def waiting(self, condition: Callable[[], Awaitable[Any]], finish: Callable[[], Any] = lambda: None) -> Suspend:
+        """A wait of the guest, during which the loop gets on with everything else of it."""
+
+        async def start() -> None:
+            background, self._background = self._background, []
+            for begin in background:
+                begin()
+            await condition()
+
+        return Suspend(start, lambda _: finish())
+
+    def _pause(self, condition: Callable[[], Awaitable[Any]]) -> None:
+        self.suspended = self._waited = self.waiting(condition)
+
+    def _at_pause(self, begin: Callable[[], None]) -> None:
+        if not self._subtasks and not self._pumps and not self._background:
+            self.at_end.append(self._stop)
+        self._background.append(begin)
+
+    async def _drain(self) -> None:
+        if self._pumps:
+            await asyncio.wait(self._pumps)
+
+    def _stop(self) -> None:
+        """The request is over, well or not. On the loop."""
+        for subtask in self._subtasks:
+            subtask.stop()
+        for pump in self._pumps:
+            pump.cancel()

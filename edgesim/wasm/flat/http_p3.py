@@ -1,0 +1,120 @@
+"""`wasi:http/handler@0.3` on the flat floor: one task of `handle` per request."""
+
+from __future__ import annotations
+
+from ctypes import addressof
+from typing import TYPE_CHECKING, Any, Final
+
+from edgesim.wasm import raw
+from edgesim.wasm.flat import Unsupported
+from edgesim.wasm.flat import types as t
+from edgesim.wasm.flat.async_guest import AsyncGuest
+from edgesim.wasm.flat.async_link import AsyncLinkedPlan
+from edgesim.wasm.host.p3.http import incoming_request, send_response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgesim.model.worker import Limits
+    from edgesim.wasm import linking
+    from edgesim.wasm.flat.plan import Lifted, Plan
+    from edgesim.wasm.guest import Grants, GuestRequest
+
+HANDLER: Final = "wasi:http/handler@0.3."
+
+
+class P3HttpCall:
+    """One task of `handle`."""
+
+    __slots__ = ("_instance", "_linked", "guest")
+
+    def __init__(
+        self, linked: LinkedP3, request: GuestRequest, limits: Limits, grants: Grants, instance: AsyncGuest | None
+    ) -> None:
+        self._linked = linked
+        if instance is None:
+            instance = AsyncGuest(linked, request, limits, grants)
+        else:
+            instance.begin(request, limits, grants)
+        self._instance: AsyncGuest | None = instance
+        self.guest = instance
+
+    def instantiate(self) -> int | None:
+        """The future that makes the instance."""
+        guest = self.guest
+        if guest.made:
+            return None
+        future: int = raw.instance_pre_instantiate(
+            self._linked.pre,
+            guest.context,
+            addressof(guest.instance),
+            addressof(guest.trap_out),
+            addressof(guest.error_out),
+        )
+        return future
+
+    def call(self) -> int:
+        """The future that runs the first part of `handle`."""
+        guest, handler = self.guest, self._linked.handler
+        guest.made = True
+        incoming = incoming_request(guest.request, guest.input)
+        handle = guest.tables[handler.options.instance].put(self._linked.request_type, incoming)
+        return guest.start_task(handler, handle, lambda result: send_response(guest, result))
+
+    def finish(self) -> None:
+        """The task is over, which `AsyncGuest` has checked."""
+
+    def leave(self) -> AsyncGuest | None:
+        """The guest, which can serve again."""
+        instance, self._instance = self._instance, None
+        return instance
+
+    def close(self) -> None:
+        """Free the store, unless it lives on."""
+        if self._instance is None:
+            self.guest.end()
+        else:
+            self._instance.close()
+
+
+class LinkedP3(AsyncLinkedPlan):
+    """A component of WASI 0.3 that serves HTTP, as one core module with its imports resolved."""
+
+    def __init__(
+        self,
+        engine: Any,
+        module: Any,
+        plan: Plan,
+        functions: Mapping[tuple[str, str], linking.HostFunction],
+        p3_functions: Mapping[tuple[str, str], linking.HostFunction],
+    ) -> None:
+        """Raises Unsupported when the plan has no handler that can be called here, or something else that is not there yet."""
+        self.handler = _handler(plan)
+        (request,) = (kind for _, kind in self.handler.type.params)
+        assert isinstance(request, t.Own)
+        self.request_type = request.resource
+        self.p3_functions = p3_functions
+        super().__init__(engine, module, plan, functions)
+
+    def start(
+        self, request: GuestRequest, limits: Limits, grants: Grants, instance: AsyncGuest | None = None
+    ) -> P3HttpCall:
+        """A new store for one request, or another request for an instance."""
+        return P3HttpCall(self, request, limits, grants, instance)
+
+
+def _handler(plan: Plan) -> Lifted:
+    """The `handle` function that the plan exports."""
+    for interface, functions in plan.exports:
+        if interface.startswith(HANDLER):
+            handler = plan.lifted[dict(functions)["handle"]]
+            if [type(kind) for _, kind in handler.type.params] != [t.Own] or not isinstance(
+                handler.type.result, t.Result
+            ):
+                raise Unsupported("a handle function with another type than that of wasi:http")
+            if not handler.options.is_async:
+                raise Unsupported("WASI 0.3 handle functions that are lifted without `async`")
+            if handler.options.callback is None:
+                raise Unsupported("WASI 0.3 handle functions that are lifted without a callback")
+            return handler
+    raise Unsupported("a component without wasi:http/handler")

@@ -1,0 +1,394 @@
+"""wasi:http/types and wasi:http/client of WASI 0.3: a message is fields, a stream of bytes and a future of trailers.
+
+A message that came from outside has host sources behind its channels, one that the guest made has the guest's writers; both can
+be sent, so a body may pass through the host alone. Trailers that the guest sends are dropped (RFC 9110 §6.5.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from edgesim.errors import GuestOutputError
+from edgesim.wasm.flat.async_state import Channel, HostFuture, ValueSink
+from edgesim.wasm.guest import Input, RequestPipe, Suspend
+from edgesim.wasm.host import fields as p2_fields
+from edgesim.wasm.host.bodies import OutgoingBody
+from edgesim.wasm.host.fields import Fields, content_length, from_headers
+from edgesim.wasm.host.http import METHODS
+from edgesim.wasm.host.outgoing import RequestOptions, describe, good_authority, good_method, good_scheme, good_target
+from edgesim.wasm.linking import HostTable
+from edgesim.wasm.outbound import OutboundError
+from edgesim.wasm.values import Err, Var
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgesim.wasm.flat.async_guest import AsyncGuest
+    from edgesim.wasm.guest import GuestRequest, Pipe
+    from edgesim.wasm.outbound import OutboundResponse
+
+TABLE: Final = HostTable()
+_TYPES: Final = "wasi:http/types"
+
+
+def code_of(exc: Exception) -> Var:
+    """An error as an `error-code`."""
+    return Var(exc.code, exc.payload) if isinstance(exc, OutboundError) else Var("HTTP-protocol-error")
+
+
+class Message:
+    """What requests and responses have in common."""
+
+    __slots__ = ("contents", "fields", "sent", "trailers")
+
+    def __init__(self, fields: Fields, contents: Channel | None, trailers: Channel) -> None:
+        fields.mutable = False
+        self.fields = fields
+        self.contents = contents
+        """None: there is no body."""
+        self.trailers = trailers
+        self.sent = HostFuture()
+        """How the transmission has ended: `result<_, error-code>`."""
+
+    def drop(self) -> None:
+        """The guest does not want it."""
+        if self.contents is not None:
+            self.contents.over()
+
+
+def _received(source: Input, ended: Callable[[], Any]) -> tuple[Channel, Channel]:
+    """Contents and trailers of a message from outside; `ended` is called when it is not read any more, and gives the trailers."""
+    trailers = HostFuture()
+
+    def over(error: Exception | None) -> None:
+        found = ended()
+        trailers.set(found if error is None else Err(code_of(error)))
+
+    return Channel(source, over), Channel(trailers)
+
+
+class Request(Message):
+    """A request, in either direction."""
+
+    __slots__ = ("authority", "method", "options", "path", "scheme")
+
+    def __init__(self, fields: Fields, contents: Channel | None, trailers: Channel) -> None:
+        super().__init__(fields, contents, trailers)
+        self.method = Var("get")
+        self.path: str | None = None
+        self.scheme: Var | None = None
+        self.authority: str | None = None
+        self.options: Options | None = None
+
+
+class Response(Message):
+    """A response, in either direction."""
+
+    __slots__ = ("status",)
+
+    def __init__(self, fields: Fields, contents: Channel | None, trailers: Channel) -> None:
+        super().__init__(fields, contents, trailers)
+        self.status = 200
+
+
+def incoming_request(request: GuestRequest, body: Input) -> Request:
+    """The client's request."""
+    incoming = Request(from_headers(request.headers), *_received(body, lambda: None))
+    name = request.method
+    incoming.method = Var(name.lower()) if name.lower() in METHODS and name.isupper() else Var("other", name)
+    incoming.path, incoming.authority = request.target, request.authority
+    incoming.scheme = Var(request.scheme.upper())
+    return incoming
+
+
+class BodySink:
+    """Where the body of a message goes that the guest sends."""
+
+    __slots__ = ("_body", "_broken", "_output", "_sent")
+
+    def __init__(self, body: OutgoingBody, output: Pipe, sent: HostFuture) -> None:
+        self._body = body
+        self._output = output
+        self._sent = sent
+        self._broken = False
+
+    @property
+    def room(self) -> int:
+        """Bytes that may be written now."""
+        return self._body.room
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody reads any more."""
+        return self._broken or self._body.closed
+
+    def write(self, data: bytes) -> None:
+        """Pass bytes on. Raises GuestOutputError for a response that is too long."""
+        try:
+            self._body.write(data)
+        except OutboundError as exc:
+            self.fail(exc)
+
+    async def wait_room(self) -> None:
+        """Wait, on the loop, for room."""
+        if not self._broken:
+            await self._body.wait_room()
+
+    def finish(self) -> None:
+        """The body is complete. Raises GuestOutputError for a response that is too short."""
+        if self._broken:
+            return
+        try:
+            self._body.finish()
+        except Err as exc:
+            self._broken = True
+            self._sent.set(exc.with_traceback(None))
+            self._refuse(exc.value)
+        self._sent.set(None)
+
+    def fail(self, error: OutboundError) -> None:
+        """The body breaks off. Raises GuestOutputError for a response."""
+        self._broken = True
+        self._sent.set(Err(code_of(error)))
+        if isinstance(self._output, RequestPipe):
+            self._output.finish(error)
+        self._refuse(code_of(error))
+
+    def flush(self) -> None:
+        """Tell the reader, on the loop, that there is more."""
+        self._output.wake()
+
+    def trailers(self, result: Any) -> None:
+        """The future beside the body: an error breaks it off."""
+        if isinstance(result, Err):
+            value = result.value
+            self.fail(OutboundError(value.tag, value.value))
+
+    def _refuse(self, code: Var) -> None:
+        if not isinstance(self._output, RequestPipe):
+            raise GuestOutputError(f"the worker broke its response body off with the error {code.tag}")
+
+
+def send_response(guest: AsyncGuest, result: Response | Err) -> None:
+    """The task's result: the head goes out, and the body follows. Raises GuestOutputError for an error instead."""
+    if isinstance(result, Err):
+        what = result.value.tag if isinstance(result.value, Var) else "an error"
+        raise GuestOutputError(f"the worker answered with the error {what}{guest.log.tail()}")
+    declared = result.fields.get("content-length")
+    if declared and content_length(result.fields) is None:
+        raise GuestOutputError(f"the worker's Content-Length is malformed: {declared[0][:40]!r}")
+    body = OutgoingBody("response", content_length(result.fields))
+    guest.output.send_head(result.status, result.fields.headers())
+    if guest.request.method == "HEAD" or result.status in (204, 304):
+        body.discard()
+    else:
+        body.connect(guest.output)
+    _transmit(guest, result, BodySink(body, guest.output, result.sent))
+
+
+def _transmit(guest: AsyncGuest, message: Message, sink: BodySink) -> None:
+    if message.contents is None:
+        sink.finish()
+    else:
+        guest.connect(message.contents, sink)
+    guest.connect(message.trailers, ValueSink(sink.trailers))
+
+
+# -- fields -------------------------------------------------------------------------------------------------------------
+
+for _name in (
+    "[constructor]fields", "[static]fields.from-list", "[method]fields.get", "[method]fields.has", "[method]fields.set",
+    "[method]fields.append", "[method]fields.delete", "[method]fields.clone",
+):  # fmt: skip
+    TABLE.add(_TYPES, _name)(p2_fields.TABLE.functions[_TYPES, _name].call)
+TABLE.add(_TYPES, "[method]fields.copy-all")(p2_fields.TABLE.functions[_TYPES, "[method]fields.entries"].call)
+
+
+@TABLE.add(_TYPES, "[method]fields.get-and-delete")
+def get_and_delete(guest: AsyncGuest, fields: Fields, name: str) -> list[bytes]:
+    """Take every value of a name out."""
+    values = fields.get(name)
+    p2_fields.delete(guest, fields, name)
+    return values
+
+
+# -- requests -----------------------------------------------------------------------------------------------------------
+
+
+class Options(RequestOptions):
+    """Timeouts, immutable once they belong to a request."""
+
+    __slots__ = ("mutable",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mutable = True
+
+
+@TABLE.add(_TYPES, "[static]request.new")
+def new_request(
+    _guest: AsyncGuest, fields: Fields, contents: Channel | None, trailers: Channel, options: Options | None
+) -> tuple[Request, Channel]:
+    """A GET request, and a future of how its transmission ends."""
+    request = Request(fields, contents, trailers)
+    request.options = options
+    if options is not None:
+        options.mutable = False
+    return request, Channel(request.sent)
+
+
+def _property(wit_name: str, attribute: str, is_good: Callable[[Any], bool]) -> None:
+    def getter(_guest: AsyncGuest, request: Request) -> Any:
+        return getattr(request, attribute)
+
+    def setter(_guest: AsyncGuest, request: Request, value: Any) -> None:
+        if not is_good(value):
+            raise Err
+        setattr(request, attribute, value)
+
+    TABLE.add(_TYPES, f"[method]request.get-{wit_name}")(getter)
+    TABLE.add(_TYPES, f"[method]request.set-{wit_name}")(setter)
+
+
+def _timeout(name: str) -> None:
+    def getter(_guest: AsyncGuest, options: Options) -> int | None:
+        return options.timeouts.get(name)
+
+    def setter(_guest: AsyncGuest, options: Options, value: int | None) -> None:
+        if not options.mutable:
+            raise Err(Var("immutable"))
+        options.timeouts[name] = value
+
+    TABLE.add(_TYPES, f"[method]request-options.get-{name}")(getter)
+    TABLE.add(_TYPES, f"[method]request-options.set-{name}")(setter)
+
+
+_property("method", "method", good_method)
+_property("path-with-query", "path", good_target)
+_property("scheme", "scheme", good_scheme)
+_property("authority", "authority", good_authority)
+for _name in ("connect-timeout", "first-byte-timeout", "between-bytes-timeout"):
+    _timeout(_name)
+
+
+@TABLE.add(_TYPES, "[constructor]request-options")
+def new_options(_guest: AsyncGuest) -> Options:
+    """No timeouts."""
+    return Options()
+
+
+@TABLE.add(_TYPES, "[method]request-options.clone")
+def clone_options(_guest: AsyncGuest, options: Options) -> Options:
+    """A mutable copy."""
+    copy = Options()
+    copy.timeouts = dict(options.timeouts)
+    return copy
+
+
+@TABLE.add(_TYPES, "[method]request.get-options")
+def get_options(_guest: AsyncGuest, request: Request) -> Options | None:
+    """The options, immutable."""
+    return request.options
+
+
+@TABLE.add(_TYPES, "[method]request.get-headers")
+@TABLE.add(_TYPES, "[method]response.get-headers")
+def get_headers(_guest: AsyncGuest, message: Message) -> Fields:
+    """The fields, immutable."""
+    return message.fields
+
+
+@TABLE.add(_TYPES, "[static]request.consume-body")
+@TABLE.add(_TYPES, "[static]response.consume-body")
+def consume_body(guest: AsyncGuest, message: Message, outcome: Channel) -> tuple[Channel, Channel]:
+    """The body and its trailers. `outcome` is what the guest makes of them, which interests nobody here."""
+    guest.connect(outcome, ValueSink(lambda _value: None))
+    message.sent.set(None)
+    return message.contents or Channel(Input(None, 0)), message.trailers
+
+
+# -- responses ----------------------------------------------------------------------------------------------------------
+
+
+@TABLE.add(_TYPES, "[static]response.new")
+def new_response(
+    _guest: AsyncGuest, fields: Fields, contents: Channel | None, trailers: Channel
+) -> tuple[Response, Channel]:
+    """A response with status 200, and a future of how its transmission ends."""
+    response = Response(fields, contents, trailers)
+    return response, Channel(response.sent)
+
+
+@TABLE.add(_TYPES, "[method]response.get-status-code")
+def get_status_code(_guest: AsyncGuest, response: Response) -> int:
+    """The status."""
+    return response.status
+
+
+@TABLE.add(_TYPES, "[method]response.set-status-code")
+def set_status_code(_guest: AsyncGuest, response: Response, status: int) -> None:
+    """Set the status: a final one, 200 to 599."""
+    if not 200 <= status <= 599:
+        raise Err
+    response.status = status
+
+
+# -- sending ------------------------------------------------------------------------------------------------------------
+
+
+@TABLE.add("wasi:http/client", "send", waits=True)
+def send(guest: AsyncGuest, request: Request) -> Suspend:
+    """Send a request and give its response. Raises Err(error-code)."""
+    outbound = guest.grants.outbound
+    if outbound is None:
+        guest.log.write(b"edgesim: an outgoing request was refused: allowed_outbound_hosts is empty\n")
+        raise Err(Var("HTTP-request-denied"))
+    if guest.sent_requests >= guest.limits.subrequests:
+        guest.log.write(b"edgesim: an outgoing request was refused: %d were sent\n" % guest.sent_requests)
+        raise Err(Var("connection-limit-reached"))
+    wanted = describe(request, request.options or RequestOptions())
+    guest.sent_requests += 1
+    pipe = RequestPipe(guest.limits.body_bytes)
+    body = OutgoingBody("request", content_length(request.fields))
+    if request.contents is not None:
+        body.connect(pipe)
+        wanted.body = pipe
+    _transmit(guest, request, BodySink(body, pipe, request.sent))
+
+    async def start() -> Response:
+        pipe.attach(asyncio.get_running_loop())
+        try:
+            answer = await outbound.open(wanted, guest.request.headers)
+        except OutboundError as exc:
+            pipe.close()
+            raise Err(code_of(exc)) from exc
+        except BaseException:
+            pipe.close()
+            raise
+        return _incoming_response(guest, answer, pipe)
+
+    return Suspend(start, lambda response: response)
+
+
+def _incoming_response(guest: AsyncGuest, answer: OutboundResponse, sent: RequestPipe) -> Response:
+    """The answer, on the loop. Whoever lets go of it ends the exchange."""
+    loop = asyncio.get_running_loop()
+
+    def close() -> None:
+        answer.body.close()
+        sent.close()
+
+    source = Input(
+        answer.body, guest.limits.response_bytes, lambda limit: OutboundError("HTTP-response-body-size", limit)
+    )
+
+    def ended() -> Fields | None:
+        trailers = answer.trailers() if source.drained else ()
+        loop.call_soon_threadsafe(close)
+        return from_headers(trailers) if trailers else None
+
+    guest.at_end.append(close)
+    response = Response(from_headers(answer.headers), *_received(source, ended))
+    response.status = answer.status
+    return response
