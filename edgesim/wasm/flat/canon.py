@@ -37,6 +37,8 @@ _LOWER_FLAT: Final[dict[t.PrimName, str]] = {
 }  # fmt: skip
 _MASK_32: Final = "{} & 4294967295"
 _U8: Final = t.Prim("u8")
+_BLOCK_LINES: Final = 100
+"""What is compiled at once: the event loop gets its turn in between, every millisecond or so."""
 CORE_CODES: Final[dict[Core, str]] = {"i32": "I", "i64": "Q", "f32": "f", "f64": "d"}
 
 
@@ -61,7 +63,11 @@ class Codecs:
 
     def build(self) -> None:
         """Compile what was written. Once."""
-        exec(compile("\n".join(self._done + self._source), "<canonical ABI>", "exec"), self.namespace)  # noqa: S102 - as dataclasses do
+        lines, block = self._done + self._source, 0
+        for at, line in enumerate([*lines, "def "]):
+            if line.startswith("def ") and (at - block >= _BLOCK_LINES or at == len(lines)):
+                exec(compile("\n".join(lines[block:at]), "<canonical ABI>", "exec"), self.namespace)  # noqa: S102 - as dataclasses do
+                block = at
         self._done, self._source = [], []
 
     def write(self, *lines: str) -> None:
