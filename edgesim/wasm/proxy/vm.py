@@ -189,9 +189,11 @@ class Vm:
         return base + pointer
 
     def _find_memory(self) -> int:
+        if not self._block[_INSTANCE // 8]:
+            raise BadMemory  # a start function calls before there is an instance; the engine would abort the process
         at = self._base + _MEMORY
         if not raw.instance_export(self.context, self._base + _INSTANCE, b"memory", 6, at):
-            raise BadMemory  # a start function calls before there are exports
+            raise BadMemory
         self._memory = at + _OF
         return self._memory
 
