@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from edgesim.errors import GuestCpuError
 from edgesim.wasm import raw
-from edgesim.wasm.guest_store import LIVE
 from edgesim.wasm.faults import as_guest_error
 from edgesim.wasm.guest import Exited, Log
+from edgesim.wasm.guest_store import LIVE
 from edgesim.wasm.p1 import EFAULT, EINVAL, P1Error
 from edgesim.wasm.proxy.stream import Calls
 from edgesim.wasm.raw import (  # by name: looking them up in the module would cost 0.1 µs a VM
