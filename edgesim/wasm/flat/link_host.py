@@ -9,7 +9,6 @@ from __future__ import annotations
 from ctypes import c_char, c_void_p
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from edgesim.wasm.guest_store import finish_at_once
 from edgesim.wasm.flat import types as t
 from edgesim.wasm.flat.canon import CORE_CODES
 from edgesim.wasm.flat.canon_layout import MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, Core, core_params, layout, offsets
@@ -17,6 +16,7 @@ from edgesim.wasm.flat.guest import find_guest
 from edgesim.wasm.flat.handles import give_back
 from edgesim.wasm.flat.plan import HostFunction
 from edgesim.wasm.guest import Suspend
+from edgesim.wasm.guest_store import LIVE, finish_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgesim.wasm.flat.guest import FlatGuest
     from edgesim.wasm.flat.plan import Lower
 
-_CELL: Final[dict[Core, str]] = {"i32": "I12x", "i64": "Q8x", "f32": "f12x", "f64": "d8x"}
+CELL: Final[dict[Core, str]] = {"i32": "I12x", "i64": "Q8x", "f32": "f12x", "f64": "d8x"}
 """A core value in `wasmtime_val_raw_t`, 16 bytes."""
 VAL: Final[dict[Core, str]] = {"i32": "8xI20x", "i64": "8xQ16x", "f32": "8xf20x", "f64": "8xd16x"}
 """A core value in `wasmtime_val_t`, 32 bytes."""
@@ -151,11 +151,11 @@ def _call(signature: Signature, number: int) -> list[str]:
         arguments = "guest, *values"
     call = f"v = fn_{number}({arguments})"
     if isinstance(signature.result, t.Result):
-        return [*before, *_catch(call)]
+        return [*before, *catch(call)]
     return [*before, call]
 
 
-def _catch(call: str) -> list[str]:
+def catch(call: str) -> list[str]:
     """A raised Err is a value. Without its traceback: that would hold this frame, which holds it."""
     return ["try:", f"    {call}", "except Err as err:", "    v = err.with_traceback(None)"]
 
@@ -167,7 +167,7 @@ def _plain(codecs: Codecs, signature: Signature, number: int) -> list[str]:
         buffer = "raw" if signature.params else f"{chars(codecs, 16)}(args)"
         return [f"in{codecs.format(CORE_CODES[signature.results[0]])}({buffer}, 0, {value})"]
 
-    return [*signature.unpack(_CELL, 16), *_call(signature, number), *signature.lower(direct)]
+    return [*signature.unpack(CELL, 16), *_call(signature, number), *signature.lower(direct)]
 
 
 def _waiting(codecs: Codecs, signature: Signature, number: int, name: str) -> list[str]:
@@ -181,7 +181,7 @@ def _waiting(codecs: Codecs, signature: Signature, number: int, name: str) -> li
     lower = signature.lower(direct) or ["pass"]
     result = ["v = call.result()"]
     if isinstance(signature.result, t.Result):
-        result = _catch(result[0])
+        result = catch(result[0])
     return [
         *signature.unpack(VAL, 32),
         *_call(signature, number),
