@@ -13,6 +13,7 @@ import pytest
 
 from edgesim.model.http import BytesBody
 from edgesim.model.worker import Component
+from edgesim.wasm.abi import abis
 from edgesim.wasm.guest import Grants
 from edgesim.wasm.outbound import OutboundError, OutboundResponse
 from edgesim.wasm.runtime import Runtime
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from edgesim.wasm.outbound import OutboundRequest
     from edgesim.wasm.runtime import LoadedWorker
 
-FLOORS = {"wasi-http": ("auto", "component"), "wagi": ("auto",)}
-"""How each ABI's guests can be run; `auto` takes the flat floor where it can."""
+FLOORS = {"wasi-http": ("auto", "component"), "wasi-http-p3": ("auto",), "wagi": ("auto",)}
+"""How each ABI's guests can be run; `auto` takes the flat floor where it can. The C API cannot carry streams and futures."""
 _CGI = frozenset({"/headers", "/sub", "/trailers", "/count"})
 """What a WAGI command has no way to do: fields arrive in the environment, globals never survive, preview 1 has no HTTP."""
 
@@ -44,18 +45,26 @@ class Traits:
     """Routes that it does not have."""
 
 
-FLEET = {
+_ALL = {
     "c-echo": Traits("wasi-http", "hello from c-echo"),
     "rust-component": Traits("wasi-http", "hello from rust-component", frozenset({"/trailers", "/sub"})),
     "js-fetch": Traits("wasi-http", "hello from js-fetch", frozenset({"/trailers"})),
     "js-handler": Traits("wasi-http", "hello from js-handler"),
     "py": Traits("wasi-http", "hello from py"),
+    "p3-c": Traits(
+        "wasi-http-p3",
+        "hello from p3-c",
+        frozenset({"/sub", "/env", "/random", "/log", "/file", "/trailers"}),
+    ),
+    "p3-qjs": Traits("wasi-http-p3", "hello from p3-qjs", frozenset({"/sub", "/file"})),
+    "p3-py": Traits("wasi-http-p3", "hello from p3-py", frozenset({"/file"})),
     "wagi-c": Traits("wagi", "hello from c", _CGI),
     "wagi-zig": Traits("wagi", "hello from zig", _CGI | {"/file"}),
     "wagi-rust": Traits("wagi", "hello from rust", _CGI),
     "wagi-go": Traits("wagi", "hello from go", _CGI),
     "wagi-as": Traits("wagi", "hello from assemblyscript", _CGI | {"/file"}),
 }
+FLEET = {name: traits for name, traits in _ALL.items() if traits.abi in abis()}
 
 
 def having(*routes: str) -> Any:
@@ -85,7 +94,7 @@ class Harbour:
             runtime, path = self._runtimes[floor], guest(name)
             found = await runtime.inspect(path)
             assert found.abi == FLEET[name].abi
-            if found.abi == "wasi-http":
+            if found.abi != "wagi":
                 assert found.facts.form == ("flat" if floor == "auto" else "component"), found.facts.why
             component = Component(id=name, digest=found.digest, size_bytes=found.size_bytes, abi=found.abi)
             self._workers[name, floor] = await runtime.load(path, component)
