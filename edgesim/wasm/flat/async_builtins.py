@@ -5,35 +5,27 @@ Source: CanonicalABI.md, from "canon task.return" on.
 
 from __future__ import annotations
 
+import asyncio
 from ctypes import c_uint64, c_void_p
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import GuestTrapError
 from edgesim.wasm.flat import Unsupported
 from edgesim.wasm.flat import types as t
-from edgesim.wasm.flat.async_state import (
-    BLOCKED,
-    Channel,
-    Copy,
-    End,
-    Subtask,
-    Waitable,
-    WaitableSet,
-    count_of,
-    find,
-    find_end,
-    put,
-)
+from edgesim.wasm.flat.async_channel import Channel, Copy, End, count_of, find_end
+from edgesim.wasm.flat.async_state import BLOCKED, Subtask, Waitable, WaitableSet, find, put
 from edgesim.wasm.flat.canon_layout import layout
 from edgesim.wasm.flat.guest import find_guest
 from edgesim.wasm.flat.link_host import CELL, Signature, Trampoline
-from edgesim.wasm.guest_store import LIVE
+from edgesim.wasm.guest import Suspend
+from edgesim.wasm.guest_store import LIVE, finish_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgesim.wasm.flat.async_guest import AsyncGuest
     from edgesim.wasm.flat.async_link import AsyncLinkedPlan
+    from edgesim.wasm.flat.async_state import Event
     from edgesim.wasm.flat.canon_layout import Core
     from edgesim.wasm.flat.memory import Context
     from edgesim.wasm.flat.plan import Builtin
@@ -63,7 +55,7 @@ def _trampoline(
 ) -> Trampoline:
     """A callback for `act(guest, caller, *arguments)`; arguments and result are integers."""
     live: dict[int | None, Any] = LIVE  # type: ignore[assignment]
-    count, has_result = len(params), bool(results)
+    count = len(params)
     cells = c_uint64 * (2 * max(1, count))
     mask = 0xFFFF_FFFF
 
@@ -73,13 +65,50 @@ def _trampoline(
             guest.check_may_leave()
             words = cells.from_address(args)
             value = act(guest, caller, *[words[2 * i] & mask for i in range(count)])
-            if has_result:
+            if value is not None:
                 words[0] = value
         except BaseException as exc:  # noqa: BLE001 - nothing may pass through C; Guest.check raises it
             return guest.fail(exc, name)
         return 0
 
     return Trampoline(call, params, results)
+
+
+def _waiting(name: str, act: Callable[..., int | Suspend], params: tuple[Core, ...]) -> Trampoline:
+    """As `_trampoline` for `act` that may wait on the fiber, and gives one i32."""
+    live: dict[int | None, Any] = LIVE  # type: ignore[assignment]
+    count = len(params)
+    cells = c_uint64 * (4 * count)  # wasmtime_val_t: kind, then the value
+
+    def call(
+        _env: int, caller: int, args: int, _n: int, results: int, _m: int, trap_out: int, continuation: int
+    ) -> None:
+        guest: AsyncGuest = live.get(_word_at(caller).value) or find_guest(caller)  # type: ignore[assignment]
+        finish_at_once(continuation)
+
+        def deliver(waited: Suspend) -> None:
+            try:
+                store(waited.result())
+            except BaseException as exc:  # noqa: BLE001 - as below
+                _word_at(trap_out).value = guest.fail(exc, name)
+
+        def store(value: int) -> None:
+            result = (c_uint64 * 2).from_address(results)
+            result[0], result[1] = 0, value
+
+        try:
+            guest.check_may_leave()
+            words = cells.from_address(args)
+            value = act(guest, caller, *[words[4 * i + 1] & 0xFFFF_FFFF for i in range(count)])
+            if isinstance(value, Suspend):
+                guest.check_may_wait()
+                guest.suspend(value, deliver, continuation)
+            else:
+                store(value)
+        except BaseException as exc:  # noqa: BLE001 - nothing may pass through C; Guest.check raises it
+            _word_at(trap_out).value = guest.fail(exc, name)
+
+    return Trampoline(call, params, _I32_1, waits=True)
 
 
 # -- the task -----------------------------------------------------------------------------------------------------------
@@ -166,15 +195,36 @@ def _set_drop(_linked: AsyncLinkedPlan, entry: Builtin) -> Trampoline:
 def _set_poll(linked: AsyncLinkedPlan, entry: Builtin) -> Trampoline:
     instance, realm = entry.options.instance, linked.realm(entry.options)
 
-    def act(guest: AsyncGuest, caller: int, number: int, pointer: int) -> int:
-        found: WaitableSet = find(guest.tables[instance], number, WaitableSet, "waitable set")
-        cx = guest.contexts[realm] or guest.open(realm, caller)
-        cx.check(pointer, 8, 4)
-        code, first, second = found.poll() or (0, 0, 0)
+    def store(cx: Context, pointer: int, event: Event) -> int:
+        code, first, second = event
         cx.put_elements(pointer, first.to_bytes(4, "little") + second.to_bytes(4, "little"))
         return code
 
-    return _trampoline(entry.name, act, ("i32", "i32"), _I32_1)
+    def poll(guest: AsyncGuest, caller: int, number: int, pointer: int) -> int:
+        found: WaitableSet = find(guest.tables[instance], number, WaitableSet, "waitable set")
+        cx = guest.contexts[realm] or guest.open(realm, caller)
+        cx.check(pointer, 8, 4)
+        return store(cx, pointer, found.poll() or (0, 0, 0))
+
+    def wait(guest: AsyncGuest, caller: int, number: int, pointer: int) -> int | Suspend:
+        found: WaitableSet = find(guest.tables[instance], number, WaitableSet, "waitable set")
+        cx = guest.contexts[realm] or guest.open(realm, caller)
+        cx.check(pointer, 8, 4)
+        event = found.poll()
+        if event is not None:
+            return store(cx, pointer, event)
+        return guest.waiting(found.wait, lambda: store(cx, pointer, found.poll() or (0, 0, 0)))
+
+    if entry.name == "waitable-set.wait":
+        return _waiting(entry.name, wait, ("i32", "i32"))
+    return _trampoline(entry.name, poll, ("i32", "i32"), _I32_1)
+
+
+def _yield(_linked: AsyncLinkedPlan, entry: Builtin) -> Trampoline:
+    def act(guest: AsyncGuest, _caller: int) -> Suspend:
+        return guest.waiting(lambda: asyncio.sleep(0), lambda: 0)
+
+    return _waiting(entry.name, act, ())
 
 
 def _join(_linked: AsyncLinkedPlan, entry: Builtin) -> Trampoline:
@@ -217,7 +267,7 @@ def _subtask_cancel(_linked: AsyncLinkedPlan, entry: Builtin) -> Trampoline:
 _PLAIN: Final[dict[str, Callable[[AsyncLinkedPlan, Builtin], Trampoline]]] = {
     "task.cancel": _task_cancel, "context.get": _context, "context.set": _context, "backpressure.inc": _backpressure,
     "backpressure.dec": _backpressure, "waitable-set.new": _set_new, "waitable-set.drop": _set_drop,
-    "waitable-set.poll": _set_poll, "waitable.join": _join, "subtask.drop": _subtask_drop, "subtask.cancel": _subtask_cancel,
+    "waitable-set.poll": _set_poll, "waitable-set.wait": _set_poll, "thread.yield": _yield, "waitable.join": _join, "subtask.drop": _subtask_drop, "subtask.cancel": _subtask_cancel,
 }  # fmt: skip
 
 
@@ -256,8 +306,6 @@ def _channel(linked: AsyncLinkedPlan, number: int, entry: Builtin, verb: str) ->
         return _trampoline(name, cancel, _I32_1, _I32_1)
     if verb.startswith("drop"):
         return _trampoline(name, drop, _I32_1)
-    if not entry.options.is_async:
-        raise Unsupported(f"WASI 0.3 built-in {name} that waits")
     return _copy(linked, number, entry, kind, end_of)
 
 
@@ -288,7 +336,16 @@ def _copy(
         result = end.begin(Copy(cx, pointer, count, namespace.get(move, _no_move)))
         return BLOCKED if result is None else result
 
+    def copy_and_wait(guest: AsyncGuest, caller: int, index: int, pointer: int, count: int = 1) -> int | Suspend:
+        result = copy(guest, caller, index, pointer, count)
+        if result != BLOCKED:
+            return result
+        end = end_of(guest, index)
+        return guest.waiting(end.wait, end.finish)
+
     params: tuple[Core, ...] = ("i32", "i32", "i32") if isinstance(kind, t.Stream) else ("i32", "i32")
+    if not entry.options.is_async:
+        return _waiting(entry.name, copy_and_wait, params)
     return _trampoline(entry.name, copy, params, _I32_1)
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from edgesim.model.worker import Limits
-    from edgesim.wasm.flat.async_state import Channel, Event, Sink
+    from edgesim.wasm.flat.async_channel import Channel, Sink
+    from edgesim.wasm.flat.async_state import Event
     from edgesim.wasm.flat.link import LinkedPlan
     from edgesim.wasm.flat.memory import Context
     from edgesim.wasm.flat.plan import Lifted
@@ -104,12 +105,16 @@ class AsyncGuest(FlatGuest):
             return self._leave(task)
         if code == _YIELD:
             self._next = _NO_EVENT
-            return self._pause(lambda: asyncio.sleep(0))
+            self._pause(lambda: asyncio.sleep(0))
+            return None
         if code != _WAIT:
             raise GuestTrapError(f"the worker's callback returned the unknown code {code}")
         waits: WaitableSet = find(self.tables[task.options.instance], packed >> 4, WaitableSet, "waitable set")
         event = waits.poll()
-        return self._pause(waits.wait) if event is None else self._call_back(event)
+        if event is not None:
+            return self._call_back(event)
+        self._pause(waits.wait)
+        return None
 
     def _call_back(self, event: Event) -> int:
         assert self._task is not None
@@ -124,7 +129,8 @@ class AsyncGuest(FlatGuest):
                 f"the worker ended without a response{self.log.tail()}", help="return one from `handle` (task.return)"
             )
         if self._background or any(not pump.done() for pump in self._pumps):
-            return self._pause(self._drain)
+            self._pause(self._drain)
+            return None
         for pump in self._pumps:
             pump.result()
         self._pumps = []

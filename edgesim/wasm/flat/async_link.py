@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edgesim.wasm.flat import Unsupported, async_builtins, async_state
+from edgesim.wasm.flat import Unsupported, async_builtins, async_channel
 from edgesim.wasm.flat import types as t
 from edgesim.wasm.flat.async_state import RETURNED
 from edgesim.wasm.flat.canon_layout import core_params
@@ -46,7 +46,7 @@ class AsyncLinkedPlan(LinkedPlan):
     p3_functions: Mapping[tuple[str, str], Function]
 
     def _trampoline(self, number: int, entry: object) -> Trampoline:
-        self.codecs.namespace |= {"take_end": async_state.take_end, "put_end": async_state.put_end}
+        self.codecs.namespace |= {"take_end": async_channel.take_end, "put_end": async_channel.put_end}
         match entry:
             case Builtin():
                 return async_builtins.builtin(self, number, entry)
@@ -54,7 +54,7 @@ class AsyncLinkedPlan(LinkedPlan):
                 return self._async_lower(number, entry)
             case Lower(callee=HostFunction() as callee):
                 return host_function(self.codecs, number, entry, self.realm(entry.options), self.host(callee))
-            case Lower() if entry.options.is_async or self.plan.lifted[entry.callee].options.is_async:
+            case Lower(callee=int() as lifted) if entry.options.is_async or self.plan.lifted[lifted].options.is_async:
                 raise Unsupported("an async call from one component instance to another")
         return super()._trampoline(number, entry)
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 from ctypes import addressof
 from typing import TYPE_CHECKING, Any, Final
 
+from edgesim.errors import GuestOutputError
 from edgesim.wasm import raw
 from edgesim.wasm.flat import Unsupported
 from edgesim.wasm.flat import types as t
 from edgesim.wasm.flat.async_guest import AsyncGuest
 from edgesim.wasm.flat.async_link import AsyncLinkedPlan
-from edgesim.wasm.host.p3.http import incoming_request, send_response
+from edgesim.wasm.host.p3.http import Response, incoming_request, send_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgesim.model.worker import Limits
     from edgesim.wasm import linking
+    from edgesim.wasm.flat.async_channel import HostFuture
     from edgesim.wasm.flat.plan import Lifted, Plan
     from edgesim.wasm.guest import Grants, GuestRequest
+    from edgesim.wasm.values import Err
 
 HANDLER: Final = "wasi:http/handler@0.3."
 
@@ -26,12 +29,13 @@ HANDLER: Final = "wasi:http/handler@0.3."
 class P3HttpCall:
     """One task of `handle`."""
 
-    __slots__ = ("_instance", "_linked", "guest")
+    __slots__ = ("_instance", "_linked", "_sent", "guest")
 
     def __init__(
         self, linked: LinkedP3, request: GuestRequest, limits: Limits, grants: Grants, instance: AsyncGuest | None
     ) -> None:
         self._linked = linked
+        self._sent: HostFuture | None = None
         if instance is None:
             instance = AsyncGuest(linked, request, limits, grants)
         else:
@@ -59,10 +63,20 @@ class P3HttpCall:
         guest.made = True
         incoming = incoming_request(guest.request, guest.input)
         handle = guest.tables[handler.options.instance].put(self._linked.request_type, incoming)
-        return guest.start_task(handler, handle, lambda result: send_response(guest, result))
+        return guest.start_task(handler, handle, self._answer)
+
+    def _answer(self, result: Response | Err) -> None:
+        send_response(self.guest, result)
+        if isinstance(result, Response):
+            self._sent = result.sent
 
     def finish(self) -> None:
-        """The task is over, which `AsyncGuest` has checked."""
+        """The task is over, and has returned a response: it must be whole."""
+        if self._sent is None or not self._sent.ready:
+            raise GuestOutputError(
+                f"the worker ended in the middle of its response body{self.guest.log.tail()}",
+                help="drop the writable end of the body's stream before the task ends",
+            )
 
     def leave(self) -> AsyncGuest | None:
         """The guest, which can serve again."""

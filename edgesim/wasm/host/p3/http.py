@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import GuestOutputError
-from edgesim.wasm.flat.async_state import Channel, HostFuture, ValueSink
+from edgesim.wasm.flat.async_channel import Channel, HostFuture, ValueSink
 from edgesim.wasm.guest import Input, RequestPipe, Suspend
 from edgesim.wasm.host import fields as p2_fields
 from edgesim.wasm.host.bodies import OutgoingBody
@@ -54,7 +54,8 @@ class Message:
     def drop(self) -> None:
         """The guest does not want it."""
         if self.contents is not None:
-            self.contents.over()
+            self.contents.drop()
+        self.trailers.drop()
 
 
 def _received(source: Input, ended: Callable[[], Any]) -> tuple[Channel, Channel]:
@@ -340,6 +341,14 @@ def set_status_code(_guest: AsyncGuest, response: Response, status: int) -> None
 @TABLE.add("wasi:http/client", "send", waits=True)
 def send(guest: AsyncGuest, request: Request) -> Suspend:
     """Send a request and give its response. Raises Err(error-code)."""
+    try:
+        return _send(guest, request)
+    except Err:
+        request.drop()
+        raise
+
+
+def _send(guest: AsyncGuest, request: Request) -> Suspend:
     outbound = guest.grants.outbound
     if outbound is None:
         guest.log.write(b"edgesim: an outgoing request was refused: allowed_outbound_hosts is empty\n")
@@ -362,6 +371,7 @@ def send(guest: AsyncGuest, request: Request) -> Suspend:
             answer = await outbound.open(wanted, guest.request.headers)
         except OutboundError as exc:
             pipe.close()
+            request.sent.set(Err(code_of(exc)))
             raise Err(code_of(exc)) from exc
         except BaseException:
             pipe.close()

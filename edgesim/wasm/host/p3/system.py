@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.wasm.flat.async_state import Channel, HostFuture
+from edgesim.wasm.flat.async_channel import Channel, HostFuture
 from edgesim.wasm.guest import CHUNK_BYTES, Input, Suspend
 from edgesim.wasm.host import cli, clocks, random
 from edgesim.wasm.linking import HostTable
