@@ -21,8 +21,8 @@ from edgesim.config.resources import resource_path
 from tests.hostile.pack import PACK, REFUSED, Hostile
 
 GOAL = 1.5
-RATE, ATTACKS, SECONDS = 100, 20, 3.0
-TRIES = 4
+RATE, ATTACKS, SECONDS = 100, 20, 2.0
+TRIES = 3
 PER_APP = 8
 WORLD = """\
 version: 1
