@@ -209,9 +209,7 @@ class Execution:
                     return False
                 guest.suspended = None
                 await self._wait(call)
-            if self._future is None and guest.resume is not None:
-                self._future = guest.resume()
-            if self._future is None:
+            if self._future is None and not self._resume():
                 if guest.suspended is None:
                     return True
                 continue
@@ -220,21 +218,32 @@ class Execution:
                 raw.future_delete(self._future)
                 self._future = None
                 guest.check()
-                if guest.resume is None:
+                if guest.resume is None or guest.error is not None:  # or it has exited
                     return True
             guest.output.wake()
-            if guest.counted_s > guest.cpu_limit_s:
-                raise guest.cpu_error()
-            if guest.memory_bytes() > self._limits.memory_bytes:  # several memories, each of them within the limit
-                raise GuestMemoryError(
-                    f"the worker's memories are larger than its limit of {self._limits.memory_bytes >> 20} MiB together",
-                    help="use less memory per request, or raise memory in its manifest",
-                )
-            if self._loop.time() >= self._wall_s:
-                raise self._too_long()
+            self._check_limits()
             if guest.suspended is None and guest.cpu_s > INLINE_CPU_S:
                 self._heavy = True
                 guest.on_loop = False
+
+    def _resume(self) -> bool:
+        """Call a guest again that runs in several calls. False: it has to wait first if it is suspended, else it is done."""
+        resume = self._guest.resume
+        self._future = None if resume is None else resume()
+        return self._future is not None
+
+    def _check_limits(self) -> None:
+        """Between two slices. Raises GuestError."""
+        guest = self._guest
+        if guest.counted_s > guest.cpu_limit_s:
+            raise guest.cpu_error()
+        if guest.memory_bytes() > self._limits.memory_bytes:  # several memories, each of them within the limit
+            raise GuestMemoryError(
+                f"the worker's memories are larger than its limit of {self._limits.memory_bytes >> 20} MiB together",
+                help="use less memory per request, or raise memory in its manifest",
+            )
+        if self._loop.time() >= self._wall_s:
+            raise self._too_long()
 
     async def _wait(self, call: Suspend) -> None:
         """Do what a host call waits for, within the wall-clock limit."""
