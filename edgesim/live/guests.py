@@ -98,7 +98,7 @@ class WasmGuests:
             worker.handle = (loaded, grants)
             phases += await self._warm_up(worker, loaded, grants)
         worker.loaded_bytes, worker.instance_bytes = loaded.size_bytes, 0
-        if loaded.abi == "wasi-http":
+        if loaded.abi in ("wasi-http", "wasi-http-p3"):
             # It lets no second request in while it serves one. Spin ignores the count for WASI 0.2 too.
             worker.reuse = replace(component.reuse, max_instance_concurrent_reuse_count=(1, 1))
         else:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from edgesim.model.ids import AppName, Digest
 
 Abi = Literal["wasi-http", "wasi-http-p3", "wagi", "proxy-wasm"]
-"""`wasi-http`: a component that exports wasi:http/incoming-handler@0.2; `wagi`: a WASI P1 command, CGI style; `proxy-wasm`: an
-HTTP filter in front of workers and origin."""
+"""`wasi-http`: a component that exports wasi:http/incoming-handler@0.2; `wasi-http-p3`: one that exports wasi:http/handler@0.3;
+`wagi`: a WASI P1 command, CGI style; `proxy-wasm`: an HTTP filter in front of workers and origin."""
 
 MIB = 1 << 20
 

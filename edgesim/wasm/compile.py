@@ -210,6 +210,11 @@ def _valid(compile_: Callable[[Any, bytes], Any], kind: Literal["module", "compo
     try:
         return compile_(wasmtime.Module if kind == "module" else wasm_component.Component, data)
     except wasmtime.WasmtimeError as exc:
+        if "component model async feature" in str(exc):
+            raise BundleError(
+                f"the component uses WASI 0.3 without being a worker of it: {_first_lines(exc)}",
+                help="of WASI 0.3, edgesim serves components that export wasi:http/handler@0.3.x",
+            ) from exc
         if _TOO_MUCH.search(str(exc)):
             raise BundleError(
                 f"the worker asks for more than an instance gets: {_first_lines(exc)}", help="see docs/limits.md"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgesim.wasm import p1
 from edgesim.wasm.host import host_functions
+from edgesim.wasm.host.p3 import p3_functions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from edgesim.wasm.report import FileReport
 
 VERSION: Final = "0.2"
-"""WASI versions whose interfaces components may import: every 0.2.x."""
+"""WASI versions whose interfaces components may import: every 0.2.x, and every 0.3.x if they export its handler."""
+_P3: Final = "0.3."
+_P3_HANDLER: Final = "wasi:http/handler@0.3."
 _TRAPS_WHEN_CALLED: Final = ("wasi:filesystem/", "wasi:sockets/")
 """Packages that may be imported whole: what edgesim does not have of them traps when it is called."""
 _DRAFTS: Final = ("wasi:logging/",)
@@ -51,12 +54,14 @@ def missing_imports(report: FileReport) -> tuple[Missing, ...]:
 
 
 def _of_component(report: FileReport) -> Iterator[Missing]:
-    offered = _interfaces()
+    serves_p3 = any(name.startswith(_P3_HANDLER) for name, _ in report.exports)
     for interface, names in report.imports:
         base, _, version = interface.partition("@")
-        traps = base.startswith(_TRAPS_WHEN_CALLED) and version.startswith(f"{VERSION}.")
-        known = version.startswith(f"{VERSION}.") or not base.startswith("wasi:") or base.startswith(_DRAFTS)
-        there = offered.get(base) if known else None
+        p3 = serves_p3 and version.startswith(_P3)
+        offered = p3 or version.startswith(f"{VERSION}.")
+        traps = base.startswith(_TRAPS_WHEN_CALLED) and offered
+        known = offered or not base.startswith("wasi:") or base.startswith(_DRAFTS)
+        there = _interfaces(p3=p3).get(base) if known else None
         if there is None:
             if names or not version:  # an interface of types alone needs nothing
                 nearest = "" if traps else _nearest_interface(base, version)
@@ -81,10 +86,10 @@ def _of_module(report: FileReport) -> Iterator[Missing]:
 
 
 @cache
-def _interfaces() -> dict[str, frozenset[str]]:
+def _interfaces(*, p3: bool = False) -> dict[str, frozenset[str]]:
     """Function names by interface, without versions."""
     found: dict[str, set[str]] = {}
-    for interface, name in host_functions():
+    for interface, name in p3_functions() if p3 else host_functions():
         found.setdefault(interface, set()).add(name)
     return {interface: frozenset(names) for interface, names in found.items()}
 

@@ -48,7 +48,7 @@ class ImageLayout:
         Raises:
             StorageError: when the disk is full.
         """
-        p2 = any(c.abi == "wasi-http" for c in components)
+        p2 = any(c.abi in ("wasi-http", "wasi-http-p3") for c in components)
         config = {
             "created": _NO_TIME,
             "architecture": "wasm",

@@ -12,11 +12,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgesim.errors import GuestTrapError
+from edgesim.wasm.flat import async_state as state
 from edgesim.wasm.flat import types as t
-from edgesim.wasm.flat.async_state import (
-    ASYNC, CANCELLED, COMPLETED, DROPPED, FUTURE_READ, FUTURE_WRITE, STREAM_READ, STREAM_WRITE, Waitable, find, put,
-)  # fmt: skip
+from edgesim.wasm.flat.async_state import ASYNC, CANCELLED, COMPLETED, DROPPED, Waitable, find, put
 from edgesim.wasm.host.waits import wait_any
+from edgesim.wasm.outbound import OutboundError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -200,8 +200,8 @@ class End(Waitable):
         result = self.settle()
         if result is None:
             return None
-        code = (FUTURE_READ if self.is_reader else FUTURE_WRITE) if self.is_future else STREAM_READ
-        return (code if self.is_reader or self.is_future else STREAM_WRITE), self.index, result
+        code = (state.FUTURE_READ if self.is_reader else state.FUTURE_WRITE) if self.is_future else state.STREAM_READ
+        return (code if self.is_reader or self.is_future else state.STREAM_WRITE), self.index, result
 
     def condition(self) -> Callable[[], Awaitable[None]] | None:
         """Bytes or a value from the host, or room for them."""
@@ -269,7 +269,7 @@ class End(Waitable):
             return COMPLETED
         try:
             data = source.take(copy.count)
-        except Exception as exc:  # noqa: BLE001 - the sender's error: the future beside the stream tells the guest
+        except OutboundError as exc:  # the future beside the stream tells the guest; a client's failure ends it
             channel.over(exc)
             return DROPPED
         if not data and source.drained:
