@@ -19,13 +19,13 @@ from edgesim.errors import GuestCost, GuestError, GuestMemoryError, GuestWallErr
 from edgesim.wasm import raw
 from edgesim.wasm.faults import as_guest_error
 from edgesim.wasm.guest import GuestResponse, Output, Suspend
-from edgesim.wasm.guest_store import Guest
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
     from edgesim.model.worker import Limits
     from edgesim.wasm.engine import Ticker
+    from edgesim.wasm.guest_store import Guest
     from edgesim.wasm.keeping import KeptInstance
 
 INLINE_CPU_S: Final = 0.002

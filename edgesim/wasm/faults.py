@@ -23,6 +23,8 @@ _MEMORY_AT_START: Final = re.compile(
     r"memory minimum size|exceeds memory limits?|resource limit exceeded: memor", re.IGNORECASE
 )
 _POOL_IS_FULL: Final = re.compile(r"maximum concurrent .*limit of \d+")
+_NO_MEMORY: Final = re.compile(r"Cannot allocate memory|os error 12")
+"""ENOMEM from the kernel while an instance was being made."""
 _WASM_TRAP: Final = re.compile(r"wasm trap: ([^\n]+)")
 
 
@@ -35,11 +37,9 @@ def as_guest_error(exc: Exception, guest: Guest, limits: Limits) -> Exception:
     text = str(exc)
     if not isinstance(exc, (wasmtime.Trap, wasmtime.WasmtimeError)):
         return exc
-    if _POOL_IS_FULL.search(text):
-        return OverloadedError(
-            f"the PoP host runs {MAX_GUESTS} guests already",
-            help="wait, give its PoPs fewer slots, or start more PoP hosts",
-        )
+    refused = _no_room(text)
+    if refused is not None:
+        return refused
     if _MEMORY_AT_START.search(text):
         return GuestMemoryError(
             f"the worker's memory does not fit into its limit of {mib:g} MiB at start", help=help_memory
@@ -53,3 +53,18 @@ def as_guest_error(exc: Exception, guest: Guest, limits: Limits) -> Exception:
         f"the worker trapped: {what}{guest.log.tail()}",
         help=f"a worker that cannot get memory also ends like this; its limit is {mib:g} MiB",
     )
+
+
+def _no_room(text: str) -> OverloadedError | None:
+    """The error when the guest is not to blame: there was no place for it."""
+    if _NO_MEMORY.search(text):
+        return OverloadedError(
+            "the machine gives the PoP host no memory for another guest",
+            help="wait, give its PoPs fewer slots, or give the machine more memory (or memory maps: vm.max_map_count)",
+        )
+    if _POOL_IS_FULL.search(text):
+        return OverloadedError(
+            f"the PoP host runs {MAX_GUESTS} guests already",
+            help="wait, give its PoPs fewer slots, or start more PoP hosts",
+        )
+    return None

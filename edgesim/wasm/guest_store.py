@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from edgesim.model.worker import Limits
     from edgesim.wasm.guest import Grants, GuestRequest
 
-NESTED_INLINE_CPU_S: Final = 0.010
-"""CPU time for one call that the host makes into a guest from a host function (an allocation, mostly) on the loop's thread."""
+NESTED_INLINE_CPU_S: Final = 0.025
+"""CPU time of a slice on the loop's thread that the host's own calls into the guest (allocations, mostly) draw out."""
 COPY_S: Final = 100e-9
 """CPU time per byte that crosses the component C API, which is not the guest's fault and not counted against its limit.
 Measured 40 to 80 ns (1 MB echoed: 80 ms); decision 3 of the design does away with it."""
@@ -208,10 +208,17 @@ def _tick(context: int, _data: int, ticks_out: int, kind_out: int) -> int:
     if guest.nested:
         over = guest.spent_s > guest.cpu_limit_s
         if over or (guest.on_loop and thread_time() - guest.slice_began_s > NESTED_INLINE_CPU_S):
-            guest.error = guest.error or guest.cpu_error()
+            guest.error = guest.error or (guest.cpu_error() if over else _stuck())
             error: int = raw.error_new(b"CPU limit")
             return error
     return 0
+
+
+def _stuck() -> GuestCpuError:
+    return GuestCpuError(
+        f"the worker's allocator, or another function that the host calls, took more than {NESTED_INLINE_CPU_S * 1e3:g} ms CPU time",
+        help="look at its cabi_realloc",
+    )
 
 
 _GO_ON: Final = 0

@@ -16,8 +16,8 @@ from wasmtime.component import _types as T  # noqa: N812 - short for the many ty
 
 from edgesim.wasm import raw
 from edgesim.wasm.component import VAL, ComponentGuest, Glue, Lift, Prepared
-from edgesim.wasm.guest_store import LIVE, Guest, finish_at_once
 from edgesim.wasm.guest import Suspend
+from edgesim.wasm.guest_store import LIVE, Guest, finish_at_once
 from edgesim.wasm.values import Err
 
 if TYPE_CHECKING:

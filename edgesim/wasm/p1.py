@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import wasmtime
 
 from edgesim.wasm import p1_files, raw
-from edgesim.wasm.guest_store import LIVE, Guest, finish_at_once
 from edgesim.wasm.guest import CHUNK_BYTES, Exited, Suspend
+from edgesim.wasm.guest_store import LIVE, Guest, finish_at_once
 from edgesim.wasm.p1_errno import EBADF, EFAULT, EINVAL, ENOSYS, SUCCESS, P1Error
 from edgesim.wasm.p1_files import OpenFiles, read_file
 from edgesim.wasm.p1_poll import poll_oneoff

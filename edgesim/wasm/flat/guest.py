@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgesim.errors import GuestTrapError
 from edgesim.wasm import raw
-from edgesim.wasm.guest_store import LIVE, Guest
 from edgesim.wasm.flat.handles import HandleTable
 from edgesim.wasm.flat.memory import CONTEXTS, Context
+from edgesim.wasm.guest_store import LIVE, Guest
 
 if TYPE_CHECKING:
     from edgesim.model.worker import Limits

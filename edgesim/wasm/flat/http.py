@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from edgesim.model.worker import Limits
     from edgesim.wasm import linking
-    from edgesim.wasm.guest_store import Guest
     from edgesim.wasm.flat.plan import Lifted, Plan
     from edgesim.wasm.guest import Grants, GuestRequest
+    from edgesim.wasm.guest_store import Guest
 
 HANDLER: Final = "wasi:http/incoming-handler@0.2."
 _ARGS: Final = struct.Struct("<B7xI20xB7xI20x")  # two wasmtime_val_t: i32 is kind 0

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import wasmtime
 
 from edgesim.wasm import raw
-from edgesim.wasm.guest_store import LIVE
 from edgesim.wasm.flat import Unsupported
 from edgesim.wasm.flat.canon import Codecs
 from edgesim.wasm.flat.guest import find_guest
@@ -21,6 +20,7 @@ from edgesim.wasm.flat.link_guest import guest_function
 from edgesim.wasm.flat.link_host import Trampoline, host_function
 from edgesim.wasm.flat.link_resource import resource_function
 from edgesim.wasm.flat.plan import HostFunction, Lower, ResourceOp
+from edgesim.wasm.guest_store import LIVE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import GuestTrapError
 from edgesim.wasm import raw
-from edgesim.wasm.guest_store import finish_at_once
 from edgesim.wasm.flat.canon import CORE_CODES
 from edgesim.wasm.flat.canon_layout import align_to, layout, offsets
 from edgesim.wasm.flat.handles import Handle, Scope, give_back
 from edgesim.wasm.flat.link_host import KINDS, VAL, Signature, Trampoline, chars, check
+from edgesim.wasm.guest_store import finish_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,9 +6,9 @@ from ctypes import c_uint32, c_uint64, c_void_p
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import GuestTrapError
-from edgesim.wasm.guest_store import LIVE
 from edgesim.wasm.flat.guest import find_guest
 from edgesim.wasm.flat.link_host import Trampoline
+from edgesim.wasm.guest_store import LIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
