@@ -135,6 +135,8 @@ def load_app(path: Path, *, name: str | None = None, limits_profile: str | None 
         path = _manifest_in(path)
     if not path.exists():
         raise UsageError(f"there is no {path}", where=str(path), help=_PATHS)
+    if not path.is_file():  # reading a pipe or a device would never end
+        raise UsageError(f"{path} is not a file", where=str(path), help=_PATHS)
     if path.suffix == ".toml":
         return _load_manifest(path, name, limits_profile)
     if path.suffix == ".wasm":

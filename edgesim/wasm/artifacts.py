@@ -64,16 +64,17 @@ class ArtifactCache:
         path, sidecar = self._paths(digest, variant)
         try:
             _check_owner(path, stat.S_IFREG)
+            _check_owner(sidecar, stat.S_IFREG)
             if sidecar.stat().st_size > _MAX_SIDECAR_BYTES:
                 return None
             record = json.loads(sidecar.read_bytes())
             facts, mac = record["facts"], record["mac"]
             expected = self._mac(path, digest, variant, facts)
             size_bytes = path.stat().st_size
-        except (OSError, ValueError, KeyError, TypeError, StorageError):
+            if not isinstance(mac, str) or not hmac.compare_digest(mac.encode(), expected.encode()):
+                return None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, StorageError):
             return None  # absent or not ours: it will be compiled, which is always right
-        if not isinstance(mac, str) or not hmac.compare_digest(mac.encode(), expected.encode()):
-            return None
         return Artifact(path=path, facts=facts, size_bytes=size_bytes)
 
     def scratch(self) -> Path:

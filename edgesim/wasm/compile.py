@@ -248,8 +248,8 @@ def export_names(engine: Any, compiled: Any, kind: Literal["module", "component"
 
 def _first_lines(exc: Exception) -> str:
     """An engine error without its backtrace."""
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    return "; ".join(lines[:3])[:400]
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip() not in {"", "Caused by:"}]
+    return "; ".join(line.removeprefix(f"{at}: ") for at, line in enumerate(lines[:3], -1))[:400]
 
 
 def main(argv: list[str]) -> int:

@@ -1,6 +1,7 @@
 """Apps on disk: what spin.toml may say, and how each mistake is reported."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -284,6 +285,7 @@ def test_a_bare_wasm_file_serves_every_path(tmp_path):
         (lambda d: d, "there is no spin.toml in"),
         (lambda d: d / "gone.wasm", "there is no"),
         (lambda d: (d / "a.txt", (d / "a.txt").write_text(""))[0], "neither a manifest nor a .wasm"),
+        (lambda d: (d / "pipe.wasm", os.mkfifo(d / "pipe.wasm"))[0], "is not a file"),
         (lambda d: (d, (d / "wrangler.toml").write_text(""))[0], "wrangler.toml is not supported yet"),
     ],
 )

@@ -102,12 +102,32 @@ def test_an_artefact_under_another_name_is_not_loaded(cache):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"facts": "wagi", "mac": 3}', '{"facts": "wagi", "mac": "\\u00e9"}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"facts": "wagi", "mac": 3}',
+        '{"facts": "wagi", "mac": "\\u00e9"}',
+        '{"facts": "wagi", "mac": "\\ud800"}',
+        '{"facts": "\\ud800", "mac": ""}',
+        pytest.param("[" * 100_000, id="nested"),
+    ],
 )
 def test_a_broken_sidecar_is_not_loaded(cache, text):
     """Whatever stands there, it is an artefact less."""
     path = store(cache).path
     path.with_suffix(".json").write_text(text)
+
+    assert cache.find(DIGEST, "auto-cranelift") is None
+
+
+def test_a_sidecar_that_is_no_file_is_not_loaded(cache):
+    """A pipe would never end, and what is not ours says nothing."""
+    sidecar = store(cache).path.with_suffix(".json")
+    sidecar.unlink()
+    os.mkfifo(sidecar, 0o600)
 
     assert cache.find(DIGEST, "auto-cranelift") is None
 

@@ -224,8 +224,8 @@ class _Api:
         path = self._control.blobs.path(digest)
         if request.content_length is not None and request.content_length > BLOB_LIMIT_BYTES:
             raise BundleTooLargeError(
-                f"the file has {request.content_length} bytes; the limit is {BLOB_LIMIT_BYTES}",
-                help="build it with optimisation and without debug information",
+                f"the file has {request.content_length / (1 << 20):.1f} MiB, the limit is {BLOB_LIMIT_BYTES >> 20} MiB",
+                help="strip it (wasm-tools strip), or build it for size",
             )
         had = await asyncio.to_thread(self._control.blobs.verify, digest)
         if had:
