@@ -306,6 +306,8 @@ def _channel(linked: AsyncLinkedPlan, number: int, entry: Builtin, verb: str) ->
         return _trampoline(name, cancel, _I32_1, _I32_1)
     if verb.startswith("drop"):
         return _trampoline(name, drop, _I32_1)
+    if not entry.options.is_async:
+        raise Unsupported(f"WASI 0.3 built-in {name} that waits")
     return _copy(linked, number, entry, kind, end_of)
 
 
@@ -336,16 +338,7 @@ def _copy(
         result = end.begin(Copy(cx, pointer, count, namespace.get(move, _no_move)))
         return BLOCKED if result is None else result
 
-    def copy_and_wait(guest: AsyncGuest, caller: int, index: int, pointer: int, count: int = 1) -> int | Suspend:
-        result = copy(guest, caller, index, pointer, count)
-        if result != BLOCKED:
-            return result
-        end = end_of(guest, index)
-        return guest.waiting(end.wait, end.finish)
-
     params: tuple[Core, ...] = ("i32", "i32", "i32") if isinstance(kind, t.Stream) else ("i32", "i32")
-    if not entry.options.is_async:
-        return _waiting(entry.name, copy_and_wait, params)
     return _trampoline(entry.name, copy, params, _I32_1)
 
 

@@ -15,7 +15,6 @@ from edgesim.errors import GuestTrapError
 from edgesim.wasm.flat import async_state as state
 from edgesim.wasm.flat import types as t
 from edgesim.wasm.flat.async_state import ASYNC, CANCELLED, COMPLETED, DROPPED, Waitable, find, put
-from edgesim.wasm.host.waits import wait_any
 from edgesim.wasm.outbound import OutboundError
 
 if TYPE_CHECKING:
@@ -211,18 +210,6 @@ class End(Waitable):
         if self.is_reader:
             return None if channel.source is None else channel.source.fill
         return None if channel.sink is None else channel.sink.wait_room
-
-    async def wait(self) -> None:
-        """Wait, on the loop, until the copy may be over; for ever when only the guest could bring it about."""
-        condition = self.condition()
-        await wait_any([] if condition is None else [condition], None)
-
-    def finish(self) -> int:
-        """The copy that was waited for is over; how it ended."""
-        result = self.settle()
-        if result is None:
-            raise GuestTrapError("the worker waited for a copy that cannot come about")
-        return result
 
     def cancel(self) -> int:
         """Give the copy up; how it ended."""
