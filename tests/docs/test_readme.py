@@ -225,6 +225,10 @@ def test_toml_blocks_load(page, tmp_path):
             source = folder / component["source"]
             source.parent.mkdir(parents=True, exist_ok=True)
             source.write_bytes((ROOT / "workers/hello/hello.wasm").read_bytes())
+            for entry in component.get("files", []):
+                bundled = entry["source"] if isinstance(entry, dict) else entry.split("*")[0]
+                (folder / bundled).mkdir(parents=True, exist_ok=True)
+                (folder / bundled / "a.txt").write_text("a file to bundle")
         (folder / "spin.toml").write_text(block.text, encoding="utf-8")
 
         assert load_app(folder).name
