@@ -10,6 +10,7 @@ from edgesim.errors import EdgesimError
 from edgesim.model.http import HOP_BY_HOP
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Callable
 
     from edgesim.model.http import Body, Headers
@@ -18,6 +19,41 @@ if TYPE_CHECKING:
 def fields_of(answer: aiohttp.ClientResponse) -> Headers:
     """The answer's end-to-end header fields, names in lowercase."""
     return tuple((name, value) for key, value in answer.headers.items() if (name := key.lower()) not in HOP_BY_HOP)
+
+
+async def next_chunk(answer: aiohttp.ClientResponse) -> bytes | None:
+    """The next bytes of an answer's body; None at its end.
+
+    A chunk size that is none makes aiohttp 3.14 close the connection, and whoever reads the body waits for ever: here they
+    hear of it.
+
+    Raises:
+        aiohttp.ClientError, OSError: the sender failed midway.
+    """
+    content, connection = answer.content, answer.connection
+    closed = None if connection is None or connection.protocol is None else connection.protocol.closed
+
+    def broken(_closed: asyncio.Future[None]) -> None:
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the connection ended within the body"))
+
+    if closed is not None:
+        closed.remove_done_callback(_heard)
+        closed.add_done_callback(_heard)  # one for all requests of a connection, so that no error stays unheard
+        closed.add_done_callback(broken)
+    try:
+        return await content.readany() or None
+    except RuntimeError as exc:  # the connection was closed before anybody read
+        raise aiohttp.ClientPayloadError("the connection ended within the body") from exc
+    finally:
+        if closed is not None:
+            closed.remove_done_callback(broken)
+
+
+def _heard(closed: asyncio.Future[None]) -> None:
+    """Take the error of a closed connection: readers have their own."""
+    if not closed.cancelled():
+        closed.exception()
 
 
 class Upload:
@@ -52,7 +88,7 @@ class AnswerBody:
     async def next(self) -> bytes | None:
         """The next chunk. Raises what `broken` makes when the sender fails midway."""
         try:
-            return await self._answer.content.readany() or None
+            return await next_chunk(self._answer)
         except (aiohttp.ClientError, OSError) as exc:
             raise self._broken() from exc
 

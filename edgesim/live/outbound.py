@@ -19,7 +19,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from edgesim.live.http_client import fields_of
+from edgesim.live.http_client import fields_of, next_chunk
 from edgesim.live.http_server import FIELD_BYTES_MAX, FIELDS_MAX, to_multidict
 from edgesim.live.outbound_errors import ProhibitedAddressError, outbound_error
 from edgesim.model.http import BytesBody
@@ -232,7 +232,7 @@ class _AnswerBody:
         """The next chunk. Raises OutboundError when the sender fails or is silent for too long."""
         try:
             async with asyncio.timeout(self._between_s):
-                return await self._answer.content.readany() or None
+                return await next_chunk(self._answer)
         except TimeoutError as exc:
             self._answer.close()
             raise OutboundError("connection-read-timeout") from exc

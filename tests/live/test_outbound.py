@@ -314,6 +314,42 @@ async def test_answers_that_are_broken(network, lines, code):
     assert error.code == code
 
 
+@pytest.mark.parametrize("reading", [True, False])
+async def test_a_malformed_chunk_ends_the_body(network, reading):
+    """Whether the guest waits for the body when it comes, or reads only later, when the connection is gone."""
+    go, gone = asyncio.Event(), asyncio.Event()
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        await go.wait()
+        writer.write(b"zz\r\nabc\r\n")
+        await reader.read()  # until the other side hangs up
+        writer.close()
+        gone.set()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        authority = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        response = await worker(network, "*://127.0.0.1:*").open(get(authority), ())
+        if reading:
+            body = asyncio.create_task(code_of(returned(response)))
+            await asyncio.sleep(0)
+            go.set()
+        else:
+            go.set()
+            await gone.wait()
+            body = asyncio.create_task(code_of(returned(response)))
+        error = await asyncio.wait_for(body, 5)
+        await gone.wait()
+
+    assert error.code == "HTTP-response-incomplete"
+
+
+async def returned(value):
+    """The value, awaited."""
+    return value
+
+
 async def test_a_server_that_speaks_no_tls(network):
     """The handshake fails."""
 
