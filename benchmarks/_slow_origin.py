@@ -1,8 +1,8 @@
 """Many clients and the slow origin that they wait for, in a process of its own: `python -m benchmarks._slow_origin`.
 
-It prints the origin's port. A line of JSON on stdin, `{"port", "host", "path", "clients", "ramp_s"}`, starts so many clients evenly
-over `ramp_s`. It says `{"waiting"}` when they have all arrived at the origin; the origin answers at the next line, whatever that
-is, and `{"ok", "seconds"}` is how many clients got what it said.
+It prints the origin's port. A line of JSON on stdin, `{"port", "host", "path", "clients", "ramp_s", "delay_s"}`, starts so many clients
+evenly over `ramp_s`; the origin answers each `delay_s` after it came. `{"waiting"}` comes back when they are all there, or half a
+second before the first one is answered, and `{"ok", "bad"}` at the next line, whatever that is: how many clients got the answer.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import uvloop
 
 
 class Origin:
-    """Keeps its clients waiting until it is told."""
+    """Keeps its clients waiting."""
 
     def __init__(self) -> None:
         self.waiting = 0
         self.arrived = asyncio.Condition()
-        self.open = asyncio.Event()
+        self.delay_s = 0.0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, one request."""
@@ -30,7 +30,7 @@ class Origin:
             async with self.arrived:
                 self.waiting += 1
                 self.arrived.notify_all()
-            await self.open.wait()
+            await asyncio.sleep(self.delay_s)
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlater")
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
@@ -59,14 +59,13 @@ async def main() -> None:
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         order = json.loads(line)
         origin.waiting = 0
-        origin.open.clear()
+        origin.delay_s = order["delay_s"]
         count, began_s = order["clients"], time.monotonic()
         tasks = [asyncio.create_task(client(order, order["ramp_s"] * i / count)) for i in range(count)]
         arrived = asyncio.create_task(_all(origin, count))
-        await asyncio.wait([arrived], timeout=order["ramp_s"] + 1.5)
+        await asyncio.wait([arrived], timeout=order["delay_s"] - 0.5)
         print(json.dumps({"waiting": origin.waiting}), flush=True)
         await loop.run_in_executor(None, sys.stdin.readline)
-        origin.open.set()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         arrived.cancel()
         bad = [repr(result) for result in results if result != ""]

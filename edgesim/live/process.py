@@ -35,6 +35,7 @@ from edgesim.live.door_host import DoorHost
 from edgesim.live.endpoint import BrokerEndpoint, Login, read_login
 from edgesim.live.error_json import error_to_dict
 from edgesim.live.front_door import FrontDoorServer
+from edgesim.live.garbage import collect_garbage
 from edgesim.live.geoip import DEFAULT_METRO, Locator, ensure_database
 from edgesim.live.guests import WasmGuests
 from edgesim.live.host_state import HostState
@@ -213,6 +214,16 @@ def _watch(stack: AsyncExitStack, recorder: Recorder) -> None:
     stack.callback(task.cancel)
 
 
+def _collect(stack: AsyncExitStack, hosts: Sequence[LocalPops]) -> None:
+    """Collect garbage between the guests of these hosts while the process runs."""
+
+    def idle() -> bool:
+        return not any(pop.pool.busy for host in hosts for pop in host.pops.values())
+
+    task = asyncio.create_task(collect_garbage(idle), name="garbage")
+    stack.callback(task.cancel)
+
+
 # -- running them -----------------------------------------------------------------------------------------------------
 
 
@@ -222,12 +233,15 @@ async def run_role(
     """One role until `stop` is set; then it drains."""
     world = World(config)
     async with AsyncExitStack() as stack:
+        hosts: list[LocalPops] = []
         if config.role == "control":
             urls = await start_control(stack, config, world)
         elif config.role == "pop-host":
-            _, urls = await start_pop_host(stack, config, world)
+            host, urls = await start_pop_host(stack, config, world)
+            hosts.append(host.local)
         else:
             urls = await start_front_door(stack, config, world)
+        _collect(stack, hosts)
         on_ready(config.name, urls)
         await stop.wait()
 
@@ -248,6 +262,7 @@ async def run_all_in_one(
             else:
                 urls = await start_front_door(stack, config, world, hosts)
             on_ready(config.name, urls)
+        _collect(stack, hosts)
         await stop.wait()
 
 
