@@ -212,6 +212,7 @@ class Execution:
             if self._future is None and not self._resume():
                 if guest.suspended is None:
                     return True
+                self._check_limits()
                 continue
             done = await self._poll_on_pool() if self._heavy else self._poll()
             if done:

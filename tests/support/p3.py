@@ -21,7 +21,7 @@ from tests.support.wasm import request as make_request
 
 if TYPE_CHECKING:
     from edgesim.model.worker import Limits
-    from edgesim.wasm.guest import GuestRequest, GuestResponse
+    from edgesim.wasm.guest import Grants, GuestRequest, GuestResponse
 
 _COMPONENT = """
 (component
@@ -29,8 +29,13 @@ _COMPONENT = """
     (export "fields" (type $fields (sub resource)))
     (export "request" (type $request (sub resource)))
     (export "response" (type $response (sub resource)))
-    (type $code (variant (case "HTTP-protocol-error") (case "internal-error" (option string))))
+    (type $code (variant (case "HTTP-protocol-error") (case "internal-error" (option string)) (case "HTTP-request-denied")))
     (export "error-code" (type $error (eq $code)))
+    (export "request-options" (type $options (sub resource)))
+    (export "[static]request.new" (func
+      (param "headers" (own $fields)) (param "contents" (option (stream u8)))
+      (param "trailers" (future (result (option (own $fields)) (error $error)))) (param "options" (option (own $options)))
+      (result (tuple (own $request) (future (result (error $error)))))))
     (export "[constructor]fields" (func (result (own $fields))))
     (export "[static]response.new" (func
       (param "headers" (own $fields)) (param "contents" (option (stream u8)))
@@ -45,6 +50,9 @@ _COMPONENT = """
   (alias export $types "request" (type $request))
   (alias export $types "response" (type $response))
   (alias export $types "error-code" (type $error))
+  (import "wasi:http/client@0.3.0" (instance $client
+    (alias outer 1 $request (type $q)) (alias outer 1 $response (type $r)) (alias outer 1 $error (type $e))
+    (export "send" (func async (param "request" (own $q)) (result (result (own $r) (error $e)))))))
   (type $answer (result (own $response) (error $error)))
   (type $bytes (stream u8))
   (type $trailers (future (result (option (own $fields)) (error $error))))
@@ -54,6 +62,8 @@ _COMPONENT = """
   (core func $fields-new (canon lower (func $types "[constructor]fields")))
   (core func $response-new (canon lower (func $types "[static]response.new") (memory (core memory $m "memory"))))
   (core func $consume (canon lower (func $types "[static]request.consume-body") (memory (core memory $m "memory"))))
+  (core func $request-new (canon lower (func $types "[static]request.new") (memory (core memory $m "memory"))))
+  (core func $send (canon lower (func $client "send") (memory (core memory $m "memory"))))
   (core func $wait-for (canon lower (func $clock "wait-for") async))
   (core func $sleep (canon lower (func $clock "wait-for")))
   (core func $task-return (canon task.return (result $answer) (memory (core memory $m "memory"))))
@@ -81,6 +91,8 @@ _COMPONENT = """
     (import "h" "fields-new" (func $fields-new (result i32)))
     (import "h" "response-new" (func $response-new (param i32 i32 i32 i32 i32)))
     (import "h" "consume" (func $consume (param i32 i32 i32)))
+    (import "h" "request-new" (func $request-new (param i32 i32 i32 i32 i32 i32 i32)))
+    (import "h" "send" (func $send (param i32 i32)))
     (import "h" "wait-for" (func $wait-for (param i64) (result i32)))
     (import "h" "sleep" (func $sleep (param i64)))
     (import "h" "task-return" (func $task-return (param i32 i32 i32 i32 i32)))
@@ -133,8 +145,8 @@ _COMPONENT = """
   (export "wasi:http/handler@0.3.0" (instance $handler)))
 """
 _NAMES = (
-    "fields-new", "response-new", "consume", "wait-for", "sleep", "task-return", "task-cancel", "set-new", "set-drop", "set-wait",
-    "set-poll", "join", "yield", "subtask-drop", "subtask-cancel", "stream-new", "read", "write", "cancel-read",
+    "fields-new", "response-new", "consume", "request-new", "send", "wait-for", "sleep", "task-return", "task-cancel", "set-new",
+    "set-drop", "set-wait", "set-poll", "join", "yield", "subtask-drop", "subtask-cancel", "stream-new", "read", "write", "cancel-read",
     "drop-readable", "drop-writable", "trailers-new", "trailers-write", "trailers-drop", "done-new",
 )  # fmt: skip
 EXIT, YIELD = "(i32.const 0)", "(i32.const 1)"
@@ -187,12 +199,13 @@ class P3Guests:
         limits: Limits = GENEROUS,
         request: GuestRequest | None = None,
         kept: KeptInstance | None = None,
+        grants: Grants = NO_GRANTS,
     ) -> GuestResponse:
         """Serve one request."""
         key = handle, callback
         linked = self._linked.get(key) or self._linked.setdefault(key, self.link(handle, callback))
         instance = None if kept is None else kept.take(linked)[1]
-        call = linked.start(request or make_request(), limits, NO_GRANTS, instance)
+        call = linked.start(request or make_request(), limits, grants, instance)
         return await Execution(call, limits, self._ticker, self._pool, kept).run()
 
     def close(self) -> None:

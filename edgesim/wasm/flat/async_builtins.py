@@ -213,7 +213,7 @@ def _set_poll(linked: AsyncLinkedPlan, entry: Builtin) -> Trampoline:
         event = found.poll()
         if event is not None:
             return store(cx, pointer, event)
-        return guest.waiting(found.wait, lambda: store(cx, pointer, found.poll() or (0, 0, 0)))
+        return Suspend(found.wait, lambda _: store(cx, pointer, found.poll() or (0, 0, 0)))
 
     if entry.name == "waitable-set.wait":
         return _waiting(entry.name, wait, ("i32", "i32"))
@@ -221,8 +221,8 @@ def _set_poll(linked: AsyncLinkedPlan, entry: Builtin) -> Trampoline:
 
 
 def _yield(_linked: AsyncLinkedPlan, entry: Builtin) -> Trampoline:
-    def act(guest: AsyncGuest, _caller: int) -> Suspend:
-        return guest.waiting(lambda: asyncio.sleep(0), lambda: 0)
+    def act(_guest: AsyncGuest, _caller: int) -> Suspend:
+        return Suspend(lambda: asyncio.sleep(0), lambda _: 0)
 
     return _waiting(entry.name, act, ())
 

@@ -124,7 +124,11 @@ class Channel:
         while not sink.closed:
             await source.fill()
             await sink.wait_room()
-            data = source.take(sink.room)
+            try:
+                data = source.take(sink.room)
+            except OutboundError as exc:  # the future beside the stream breaks it off
+                self.over(exc)
+                return
             if source.drained and not isinstance(source, HostFuture) and not data:
                 break
             sink.write(data)

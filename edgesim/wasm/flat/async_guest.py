@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from ctypes import addressof, c_char
+from functools import partial
 from time import thread_time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,7 @@ from edgesim.wasm.flat.guest import FlatGuest
 from edgesim.wasm.guest import Suspend
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from edgesim.model.worker import Limits
     from edgesim.wasm.flat.async_channel import Channel, Sink
@@ -128,12 +129,13 @@ class AsyncGuest(FlatGuest):
             raise GuestOutputError(
                 f"the worker ended without a response{self.log.tail()}", help="return one from `handle` (task.return)"
             )
-        if self._background or any(not pump.done() for pump in self._pumps):
+        for pump in self._pumps:
+            if pump.done():
+                pump.result()
+        self._pumps = [pump for pump in self._pumps if not pump.done()]
+        if self._background or self._pumps:
             self._pause(self._drain)
             return None
-        for pump in self._pumps:
-            pump.result()
-        self._pumps = []
         self.entered[task.options.instance] = False
         self.resume = None
         return None
@@ -163,28 +165,37 @@ class AsyncGuest(FlatGuest):
                 lambda: self._pumps.append(asyncio.get_running_loop().create_task(pump(), name="wasm-guest-pump"))
             )
 
-    def waiting(self, condition: Callable[[], Awaitable[Any]], finish: Callable[[], Any] = lambda: None) -> Suspend:
-        """A wait of the guest, during which the loop gets on with everything else of it."""
-
-        async def start() -> None:
-            background, self._background = self._background, []
-            for begin in background:
-                begin()
-            await condition()
-
-        return Suspend(start, lambda _: finish())
+    def suspend(self, call: Suspend, deliver: Callable[[Any], None], continuation_out: int) -> None:
+        """Leave a host call unfinished; see `Guest.suspend`."""
+        call.start = partial(self._attend, call.start)
+        super().suspend(call, deliver, continuation_out)
 
     def _pause(self, condition: Callable[[], Awaitable[Any]]) -> None:
-        self.suspended = self._waited = self.waiting(condition)
+        """Wait before the next call of the callback."""
+        self.suspended = self._waited = Suspend(partial(self._attend, condition), lambda _: None)
+
+    async def _attend(self, wait: Callable[[], Awaitable[Any]]) -> Any:
+        """Begin what was left for the loop, then wait."""
+        background, self._background = self._background, []
+        for begin in background:
+            begin()
+        return await wait()
 
     def _at_pause(self, begin: Callable[[], None]) -> None:
         if not self._subtasks and not self._pumps and not self._background:
             self.at_end.append(self._stop)
         self._background.append(begin)
 
+    def _start(self, pump: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(pump, name="wasm-guest-pump")
+        task.add_done_callback(
+            lambda task: task.cancelled() or task.exception()
+        )  # `_leave` raises it, unless another came first
+        self._pumps.append(task)
+
     async def _drain(self) -> None:
         if self._pumps:
-            await asyncio.wait(self._pumps)
+            await asyncio.wait(self._pumps, return_when=asyncio.FIRST_EXCEPTION)
 
     def _stop(self) -> None:
         """The request is over, well or not. On the loop."""

@@ -111,7 +111,8 @@ class Subtask(Waitable):
             call.value = await call.start()
         except Exception as exc:  # noqa: BLE001 - it belongs to the host function, which decides when it is polled
             call.error = exc
-        call.done = True
+        finally:
+            call.done = True
 
     def poll(self) -> Event | None:
         """Its result goes to the guest's memory."""
