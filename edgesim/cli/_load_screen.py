@@ -121,6 +121,7 @@ def report(document: dict[str, Any]) -> None:
             rows.append(("all recorded", *_figures(document["totals"])))
         print_table((title, *_FIGURES), rows, right=_FIGURES)
         click.echo()
+    _cold_starts(document)
     for incident in document["incidents"]:
         _incident(incident)
     _generator(document)
@@ -137,6 +138,19 @@ def _figures(row: dict[str, Any]) -> tuple[str, ...]:
         ms(response["p99_s"]),
         ms(row["network"]["p50_s"]),
     )
+
+
+def _cold_starts(document: dict[str, Any]) -> None:
+    """How workers were started, and what cold starts were spent on; nothing when there were none."""
+    if not document["cold_starts"]:
+        return
+    rows = [
+        (row["role"], row["phase"], count(row["count"]), ms(row["p50_s"]), ms(row["p99_s"]))
+        for row in document["cold_starts"]
+    ]
+    print_table(("cold starts", "phase", "count", "p50", "p99"), rows, right=("count", "p50", "p99"))
+    click.echo("starts: " + ", ".join(f"{count(n)} {name}" for name, n in document["starts"].items()))
+    click.echo()
 
 
 def _incident(incident: dict[str, Any]) -> None:

@@ -10,8 +10,12 @@ import pytest
 from edgesim.cli._load_screen import PlainScreen, report
 from edgesim.cli.load import json_names
 from edgesim.cli.main import run
+from edgesim.live.load.answers import Attribution
+from edgesim.live.load.client import Answer
+from edgesim.live.load.results import Results
 from edgesim.live.load.run import Progress
 from edgesim.live.load.summary import summarise
+from edgesim.scenario.arrivals import Arrival
 from edgesim.scenario.timeline import Mark
 from tests.live.load.scenarios import BASE
 from tests.live.load.test_summary import results
@@ -77,6 +81,30 @@ def test_the_report(capsys: pytest.CaptureFixture[str]) -> None:
     assert "MISS timeline: restart pop gru1: did not end" in out
     assert out.endswith("inconclusive\n")
     assert "`edgesim pops restart gru1`" in err
+
+
+def test_the_report_of_cold_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    """By role and phase, across the generator's process; without any there is no such table."""
+    warm = results()
+    cold = results()
+    phases = (("start", 0.004), ("load", 0.003), ("first_call", 0.002))
+    cold.add(
+        BASE, Arrival(10, 0.0, 0, 0, 0, 0), Answer(200), outcome="ok",
+        about=Attribution("nrt1", "disk", "trigger", 0.05, phases), response_s=0.1, sent_segment=0,
+    )  # fmt: skip
+    cold = Results.from_json(json.loads(json.dumps(cold.to_json())))
+
+    report(summarise(BASE, cold))
+    out = capsys.readouterr().out
+    report(summarise(BASE, warm))
+
+    assert [line.split()[:3] for line in out.splitlines() if line.startswith("trigger")] == [
+        ["trigger", "start", "1"],
+        ["trigger", "load", "1"],
+        ["trigger", "first_call", "1"],
+    ]
+    assert "starts: 1 disk trigger, 10 fresh" in out
+    assert "cold starts" not in capsys.readouterr().out
 
 
 def test_progress_as_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,19 @@ if TYPE_CHECKING:
 
 NETWORK_METRIC: Final = "net"
 """The entry of `Server-Timing` that carries the modelled network time, unscaled."""
+COLD_PHASES: Final = {
+    "start": "start",
+    "fetch": "fetch",
+    "compile": "compile",
+    "load": "load",
+    "shared": "shared",
+    "instantiate": "instantiate",
+    "init": "init",
+    "execute": "first_call",
+}
+"""Phases of a cold start by their entry of `Server-Timing`; `start` is all until the worker was loaded."""
+_COLD: Final = frozenset({"absent", "disk"})
+_ROLES: Final = frozenset({"trigger", "waiter"})
 _NAME_MAX: Final = 64
 _METRIC = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64})\s*((?:;[^,]*)?)")
 _DURATION = re.compile(r";\s*dur\s*=\s*\"?([0-9]{1,12}(?:\.[0-9]{1,12})?)\"?", re.IGNORECASE)
@@ -25,12 +38,15 @@ class Attribution(NamedTuple):
     """`trigger` or `waiter`, for cold starts."""
     network_s: float | None
     """Modelled time on the network, as it would be at `--time-scale 1`."""
+    phases: tuple[tuple[str, float], ...] = ()
+    """What a cold start was spent on: values of `COLD_PHASES` with seconds."""
 
 
 def attribution(headers: Headers) -> Attribution:
     """Read `X-Edge-Pop`, `X-Edge-Start` and `Server-Timing`. Malformed fields count as missing."""
     pop = start = role = ""
     network_s = None
+    timing: dict[str, float] = {}
     for name, value in headers:
         if name == "x-edge-pop":
             pop = _clean(value)
@@ -38,9 +54,13 @@ def attribution(headers: Headers) -> Attribution:
             start, _, rest = (part.strip() for part in _clean(value).partition(";"))
             role = rest.removeprefix("role=")
         elif name == "server-timing":
-            network_ms = server_timing(value).get(NETWORK_METRIC)
-            network_s = network_s if network_ms is None else network_ms / 1e3
-    return Attribution(pop, start, role, network_s)
+            timing |= server_timing(value)
+    if NETWORK_METRIC in timing:
+        network_s = timing[NETWORK_METRIC] / 1e3
+    phases: tuple[tuple[str, float], ...] = ()
+    if start in _COLD and role in _ROLES:
+        phases = tuple((phase, timing[name] / 1e3) for name, phase in COLD_PHASES.items() if name in timing)
+    return Attribution(pop, start, role, network_s, phases)
 
 
 def server_timing(value: str) -> dict[str, float]:

@@ -105,6 +105,8 @@ class Results:
     """By PoP, recorded phases only; the empty name stands for answers without a PoP and for no answer."""
     starts: Counter[str] = field(default_factory=Counter)
     """Answers by how the worker was started: `fresh`, `absent trigger`, `disk waiter`, …"""
+    cold: dict[tuple[str, str], Histogram] = field(default_factory=dict)
+    """Time of cold starts by role and phase, as their answers report it."""
     statuses: Counter[int] = field(default_factory=Counter)
     served: Counter[ServedKey] = field(default_factory=Counter)
     marks: list[Mark] = field(default_factory=list)
@@ -152,6 +154,8 @@ class Results:
             self.body_bytes += answer.body_bytes
         if about.start:
             self.starts[f"{about.start} {about.role}".rstrip()] += 1
+        for phase, seconds in about.phases:
+            self.cold.setdefault((about.role, phase), Histogram()).record(seconds)
         if answer.connect_s is not None:
             self.connect.record(answer.connect_s)
         self.retried += answer.retried
@@ -213,6 +217,7 @@ class Results:
             "cells": [[*key, cell.to_json()] for key, cell in self.cells.items()],
             "pops": {name: cell.to_json() for name, cell in self.pops.items()},
             "starts": dict(self.starts),
+            "cold": [[*key, histogram.to_json()] for key, histogram in self.cold.items()],
             "statuses": [[status, count] for status, count in self.statuses.items()],
             "served": [[*key, count] for key, count in self.served.items()],
             "marks": [[m.entry, m.edge, m.at_s, m.error] for m in self.marks],
@@ -232,6 +237,7 @@ class Results:
             cells={CellKey(*key): Cell.from_json(cell) for *key, cell in state["cells"]},
             pops={name: Cell.from_json(cell) for name, cell in state["pops"].items()},
             starts=Counter(state["starts"]),
+            cold={(role, phase): Histogram.from_json(times) for role, phase, times in state["cold"]},
             statuses=Counter(dict(state["statuses"])),
             served=Counter({ServedKey(*key): count for *key, count in state["served"]}),
             marks=[Mark(entry=e, edge=edge, at_s=at_s, error=error) for e, edge, at_s, error in state["marks"]],

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim import __version__
+from edgesim.live.load.answers import COLD_PHASES
 from edgesim.scenario.steps import Power
 from edgesim.scenario.thresholds import judge
 from edgesim.scenario.timeline import incidents
@@ -65,6 +66,12 @@ def summarise(scenario: Scenario, results: Results) -> dict[str, Any]:
         ],
         "pops": [{"pop": name, **_cell(cell)} for name, cell in sorted(results.pops.items())],
         "starts": dict(sorted(results.starts.items())),
+        "cold_starts": [
+            {"role": role, "phase": phase, **_quantiles(results.cold[role, phase])}
+            for role in sorted({role for role, _ in results.cold})
+            for phase in COLD_PHASES.values()
+            if (role, phase) in results.cold
+        ],
         "statuses": {str(status): count for status, count in sorted(results.statuses.items())},
         "body_bytes": results.body_bytes,
         "generator": {

@@ -15,7 +15,23 @@ def test_the_front_doors_fields() -> None:
         ("server-timing", 'net;dur=12.500;desc="modelled network", execute;dur=0.250, total;dur=13.1'),
     )
 
-    assert attribution(headers) == Attribution("gru1", "absent", "waiter", 0.0125)
+    assert attribution(headers) == Attribution("gru1", "absent", "waiter", 0.0125, (("first_call", 0.00025),))
+
+
+@pytest.mark.parametrize(
+    ("start", "phases"),
+    [
+        ("disk; role=trigger", (("start", 0.004), ("load", 0.003), ("instantiate", 0.001), ("first_call", 0.002))),
+        ("disk; role=boss", ()),
+        ("fresh", ()),
+        ("reused", ()),
+    ],
+)
+def test_phases_belong_to_cold_starts(start: str, phases: tuple[tuple[str, float], ...]) -> None:
+    """In their order; an answer of a warm worker has none, and unknown roles and entries make no new rows."""
+    timing = "execute;dur=2, start;dur=4, load;dur=3, instantiate;dur=1, cpu;dur=9, evil;dur=5"
+
+    assert attribution((("x-edge-start", start), ("server-timing", timing))).phases == phases
 
 
 @pytest.mark.parametrize(
