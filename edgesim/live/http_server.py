@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import HttpVersion11, web
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from multidict import CIMultiDict
 
 from edgesim.errors import EdgesimError, GuestOutputError, RequestError
@@ -220,7 +220,21 @@ def to_multidict(headers: Headers) -> CIMultiDict[str]:
 
 
 class _Protocol(RequestHandler):
-    """Answers requests that aiohttp cannot parse in the edge's own words."""
+    """Answers requests that aiohttp cannot parse in the edge's own words, and tells readers of a body that it is malformed."""
+
+    def data_received(self, data: bytes) -> None:
+        """Parse. Of what is wrong within a body aiohttp 3.14 makes a malformed request after it, and its reader waits on."""
+        known = len(self._messages)
+        super().data_received(data)
+        if len(self._messages) > known and isinstance(self._messages[-1][0], _ErrInfo):
+            before = self._messages[-2][1] if len(self._messages) > 1 else self._body_in_hand()
+            if before is not None and not before.is_eof():
+                before.set_exception(web.RequestPayloadError("malformed body"))
+                self._lingering_time = 0.0  # nothing that follows can be understood
+
+    def _body_in_hand(self) -> StreamReader | None:
+        """The body of the request that is being answered."""
+        return None if self._current_request is None else self._current_request.content
 
     def handle_error(
         self,

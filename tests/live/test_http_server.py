@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict
 
-from edgesim.errors import GuestTrapError
+from edgesim.errors import GuestTrapError, RequestError
 from edgesim.live import http_server
 from edgesim.live.http_server import Listener, TooLargeError, request_body, request_headers, send
 from tests.support.request_path import CountedBody, read_all, settled
@@ -168,6 +168,33 @@ async def test_bodies_have_a_limit(serve):
 
     assert [a.rsplit(b"\r\n\r\n", 1)[1] for a in answers] == [b"too large", b"too large", b"a" * 10]
     assert errors == [413, 413]
+
+
+async def test_a_body_that_is_malformed_midway(serve, caplog):
+    """Who reads it hears of it at once; the connection ends after the one answer."""
+    begun = asyncio.Event()
+
+    async def handler(request):
+        body = request_body(request, 100)
+        assert body is not None
+        await body.next()
+        begun.set()
+        try:
+            await body.next()
+        except RequestError as error:
+            return await send(request, error.status, CIMultiDict(), str(error).encode())
+
+    ask = await serve(handler)
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reader, writer = await ask(head + b"3\r\nabc\r\n", until_eof=False)
+    await begun.wait()
+    writer.write(b"zz\r\nabc\r\n")
+    answer = await asyncio.wait_for(reader.read(), 5.0)
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1") == 1
+    assert not caplog.records
 
 
 async def test_fields_that_end_at_this_hop(serve):
