@@ -41,6 +41,9 @@ _COMPONENT = """
       (param "headers" (own $fields)) (param "contents" (option (stream u8)))
       (param "trailers" (future (result (option (own $fields)) (error $error))))
       (result (tuple (own $response) (future (result (error $error)))))))
+    (export "[static]response.consume-body" (func
+      (param "this" (own $response)) (param "res" (future (result (error $error))))
+      (result (tuple (stream u8) (future (result (option (own $fields)) (error $error)))))))
     (export "[static]request.consume-body" (func
       (param "this" (own $request)) (param "res" (future (result (error $error))))
       (result (tuple (stream u8) (future (result (option (own $fields)) (error $error)))))))
@@ -63,6 +66,8 @@ _COMPONENT = """
   (core func $fields-new (canon lower (func $types "[constructor]fields")))
   (core func $response-new (canon lower (func $types "[static]response.new") (memory (core memory $m "memory"))))
   (core func $consume (canon lower (func $types "[static]request.consume-body") (memory (core memory $m "memory"))))
+  (core func $consume-response (canon lower (func $types "[static]response.consume-body") (memory (core memory $m "memory"))))
+  (core func $trailers-drop-readable (canon future.drop-readable $trailers))
   (core func $request-new (canon lower (func $types "[static]request.new") (memory (core memory $m "memory"))))
   (core func $send (canon lower (func $client "send")
     (memory (core memory $m "memory")) (realloc (core func $m "realloc"))))
@@ -93,6 +98,8 @@ _COMPONENT = """
     (import "h" "fields-new" (func $fields-new (result i32)))
     (import "h" "response-new" (func $response-new (param i32 i32 i32 i32 i32)))
     (import "h" "consume" (func $consume (param i32 i32 i32)))
+    (import "h" "consume-response" (func $consume-response (param i32 i32 i32)))
+    (import "h" "trailers-drop-readable" (func $trailers-drop-readable (param i32)))
     (import "h" "request-new" (func $request-new (param i32 i32 i32 i32 i32 i32 i32)))
     (import "h" "send" (func $send (param i32 i32)))
     (import "h" "wait-for" (func $wait-for (param i64) (result i32)))
@@ -147,7 +154,7 @@ _COMPONENT = """
   (export "wasi:http/handler@0.3.0" (instance $handler)))
 """
 _NAMES = (
-    "fields-new", "response-new", "consume", "request-new", "send", "wait-for", "sleep", "task-return", "task-cancel", "set-new",
+    "consume-response", "trailers-drop-readable", "fields-new", "response-new", "consume", "request-new", "send", "wait-for", "sleep", "task-return", "task-cancel", "set-new",
     "set-drop", "set-wait", "set-poll", "join", "yield", "subtask-drop", "subtask-cancel", "stream-new", "read", "write", "cancel-read",
     "drop-readable", "drop-writable", "trailers-new", "trailers-write", "trailers-drop", "done-new",
 )  # fmt: skip

@@ -313,24 +313,25 @@ def _transfer(writer: End, reader: End) -> int:
 class HostFuture:
     """A future's value as the host gives it: a `Source`."""
 
-    __slots__ = ("_set", "value")
+    __slots__ = ("_loop", "_set", "ready", "value")
 
     drained = False
 
     def __init__(self) -> None:
         self.value: Any = None
-        self._set = asyncio.Event()
-
-    @property
-    def ready(self) -> bool:
+        self.ready = False
         """Whether the value is there."""
-        return self._set.is_set()
+        self._set = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Of whoever waits."""
 
     def set(self, value: Any) -> None:
-        """It is known now. Only the first value counts."""
-        if not self._set.is_set():
+        """It is known now, on whatever thread. Only the first value counts."""
+        if not self.ready:
             self.value = value
-            self._set.set()
+            self.ready = True
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._set.set)
 
     def take(self, _size: int) -> Any:
         """The value."""
@@ -338,7 +339,9 @@ class HostFuture:
 
     async def fill(self) -> None:
         """Wait for it, on the loop."""
-        await self._set.wait()
+        self._loop = asyncio.get_running_loop()
+        if not self.ready:  # looked at after `_loop` was set, which `set` looks at after it
+            await self._set.wait()
 
 
 class ValueSink:

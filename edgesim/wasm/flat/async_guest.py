@@ -13,10 +13,11 @@ from functools import partial
 from time import thread_time
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.errors import GuestOutputError, GuestTrapError
+from edgesim.errors import GuestMemoryError, GuestOutputError, GuestTrapError
 from edgesim.wasm import raw
 from edgesim.wasm.flat.async_state import STARTED, Subtask, WaitableSet, find, put
 from edgesim.wasm.flat.guest import FlatGuest
+from edgesim.wasm.flat.handles import MAX_HANDLES
 from edgesim.wasm.guest import Suspend
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class AsyncGuest(FlatGuest):
         self.returned = False
         """Whether the task has called task.return."""
         self._subtasks: list[Subtask] = []
-        self._background: list[Callable[[], None]] = []
-        """What the loop has to do as soon as it has the guest's attention."""
+        self._background: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        """Pumps to start when the guest waits."""
         self._pumps: list[asyncio.Task[None]] = []
         self._next: Event | None = None
         """For the callback, after the wait under way."""
@@ -153,17 +154,20 @@ class AsyncGuest(FlatGuest):
         """Go on without the result of a host function; the packed state of the new subtask."""
         task = Subtask(call, deliver)
         number = put(cx.handles, task)
+        if len(self._subtasks) >= MAX_HANDLES:
+            self._subtasks = [known for known in self._subtasks if not known.resolved]
+        self._close_at_end()
         self._subtasks.append(task)
-        self._at_pause(task.begin)
         return STARTED | number << 4
 
     def connect(self, channel: Channel, sink: Sink) -> None:
         """Give what comes out of a channel to the host."""
         pump = channel.connect(sink)
         if pump is not None:
-            self._at_pause(
-                lambda: self._pumps.append(asyncio.get_running_loop().create_task(pump(), name="wasm-guest-pump"))
-            )
+            if len(self._background) + len(self._pumps) >= MAX_HANDLES:
+                raise GuestMemoryError(f"the worker made the host pass on more than {MAX_HANDLES} streams and futures")
+            self._close_at_end()
+            self._background.append(pump)
 
     def suspend(self, call: Suspend, deliver: Callable[[Any], None], continuation_out: int) -> None:
         """Leave a host call unfinished; see `Guest.suspend`."""
@@ -177,20 +181,20 @@ class AsyncGuest(FlatGuest):
     async def _attend(self, wait: Callable[[], Awaitable[Any]]) -> Any:
         """Begin what was left for the loop, then wait."""
         background, self._background = self._background, []
-        for begin in background:
-            begin()
+        for pump in background:
+            self._start(pump())
+        for subtask in self._subtasks:
+            subtask.begin()
         return await wait()
 
-    def _at_pause(self, begin: Callable[[], None]) -> None:
+    def _close_at_end(self) -> None:
         if not self._subtasks and not self._pumps and not self._background:
             self.at_end.append(self._stop)
-        self._background.append(begin)
 
     def _start(self, pump: Coroutine[Any, Any, None]) -> None:
+        """Begin to pass something on. `_leave` raises what went wrong, unless the guest has ended otherwise."""
         task = asyncio.get_running_loop().create_task(pump, name="wasm-guest-pump")
-        task.add_done_callback(
-            lambda task: task.cancelled() or task.exception()
-        )  # `_leave` raises it, unless another came first
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
         self._pumps.append(task)
 
     async def _drain(self) -> None:

@@ -178,6 +178,23 @@ async def test_subtasks_without_end(guests):
         await guests.run("(loop (drop (call $wait-for (i64.const 60000000000))) (br 0)) unreachable")
 
 
+async def test_work_for_the_host_without_end(guests):
+    """What the host shall pass on is limited, though each handle is given away."""
+    handle = """
+      (loop $more
+        (local.set $s (call $stream-new))
+        (call $response-new (call $fields-new) (i32.const 1) (call $low (local.get $s)) (call $low (call $trailers-new)) (i32.const 64))
+        (call $drop-writable (call $high (local.get $s)))
+        (local.set $i (i32.load (i32.const 68)))
+        (call $consume-response (i32.load (i32.const 64)) (local.get $i) (i32.const 72))
+        (call $drop-readable (i32.load (i32.const 72)))
+        (call $trailers-drop-readable (i32.load (i32.const 76)))
+        (br $more))
+      unreachable"""
+    with pytest.raises(GuestMemoryError, match="more than 1024"):
+        await guests.run(handle)
+
+
 async def test_an_instance_serves_again(guests):
     """Nothing of a task is left in its instance."""
     kept = KeptInstance()
