@@ -51,6 +51,8 @@ _BY_TYPE: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
     ((aiohttp.ClientResponseError,), "HTTP-protocol-error"),
 )
 """The first that fits an error or one of its causes."""
+_TOO_MANY_FIELDS: Final = "Too many headers received"
+"""aiohttp has no type of its own for it."""
 _NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, socket.EAI_NODATA, socket.EAI_ADDRFAMILY})
 
 
@@ -62,6 +64,8 @@ def outbound_error(exc: BaseException) -> OutboundError:
             return each
         if isinstance(each, ProhibitedAddressError):
             return OutboundError("destination-IP-prohibited")
+    if any(getattr(each, "message", "") == _TOO_MANY_FIELDS for each in chain):
+        return OutboundError("HTTP-response-header-section-size")
     return (
         _by_type(chain) or _by_errno(chain) or OutboundError("internal-error", (str(exc) or type(exc).__name__)[:200])
     )
