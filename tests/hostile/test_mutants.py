@@ -16,7 +16,7 @@ from edgesim.errors import BundleError, EdgesimError
 from edgesim.wasm.runtime import Runtime
 from tests.hostile import wit
 from tests.hostile.pack import PACK
-from tests.support.wasm import GENEROUS, build_script, hello, load, read_all, request
+from tests.support.wasm import GENEROUS, GUESTS, build_script, hello, load, read_all, request
 
 ROOT = Path(__file__).parents[2]
 leb128 = build_script().leb128
@@ -31,15 +31,17 @@ async def runtime(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
 
 
 @pytest.mark.parametrize(
-    "base", ["hello-component", "hello-command", "http-crlf", "wagi-log-lines", "http-realloc-grows", "http-call-out"]
+    "base",
+    ["hello-component", "hello-command", "http-crlf", "wagi-log-lines", "http-realloc-grows", "http-call-out", "p3-c"],
 )
 def test_broken_files(tmp_path: Path, base: str) -> None:
     """Cut at every section's boundary, and 60 seeded changes each: more than 400 files in all."""
-    data = (
-        hello("wasi-http" if base.endswith("ent") else "wagi")
-        if base in {"hello-component", "hello-command"}
-        else PACK[base].build()
-    )
+    if base == "p3-c":
+        data = (GUESTS / base / "guest.wasm").read_bytes()
+    elif base in {"hello-component", "hello-command"}:
+        data = hello("wasi-http" if base.endswith("ent") else "wagi")
+    else:
+        data = PACK[base].build()
     file = tmp_path / "base.wasm"
     file.write_bytes(data)
     command = [sys.executable, "-m", "tests.hostile.mutants", str(file), "7", "60", str(tmp_path)]
