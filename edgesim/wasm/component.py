@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from edgesim.model.worker import Limits
     from edgesim.wasm.guest import Grants, GuestRequest
 
-MAX_HANDLES: Final = 1024
+MAX_HANDLES: Final = 8192
 """Resources that one guest may hold at the same time."""
 VAL: Final = struct.Struct("<4Q")
 

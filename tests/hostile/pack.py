@@ -246,11 +246,11 @@ COMPONENTS: Final = (
           (br_if $l (i32.ne (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 10000))))
         (call $poll.poll (i32.const 4096) (i32.const 10000) (i32.const 0))""", TRAP),
     _http("pollables", "Makes pollables without end.", """
-        (loop $l (drop (call $monotonic-clock.subscribe-duration (i64.const 1))) (br $l))""", MEMORY),
+        (loop $l (drop (call $monotonic-clock.subscribe-duration (i64.const 1))) (br $l))""", MEMORY, CPU),
     _http("busy-poll", "Polls what is always ready, for ever.", """
         (i32.store (i32.const 512) (call $monotonic-clock.subscribe-duration (i64.const 0)))
         (loop $l (call $poll.poll (i32.const 512) (i32.const 1) (i32.const 0)) (br $l))""", CPU, TRAP),
-    _http("leak", "Makes fields without end and drops none.", "(loop $l (drop (call $fields.new)) (br $l))", MEMORY),
+    _http("leak", "Makes fields without end and drops none.", "(loop $l (drop (call $fields.new)) (br $l))", MEMORY, CPU),
     _http("leak-some", "Leaks 500 fields, and answers.", """
         (loop $l (drop (call $fields.new))
           (br_if $l (i32.ne (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 500))))

@@ -81,7 +81,7 @@ async def test_the_log_explains_a_trap(bad):
 async def test_handles_are_bounded(bad):
     """A component cannot fill the host with resources."""
     worker = await bad("wasi-http", "handles")
-    with pytest.raises(GuestMemoryError, match="more than 1024"):
+    with pytest.raises(GuestMemoryError, match="more than 8192"):
         await worker.run(request(), GENEROUS)
 
 

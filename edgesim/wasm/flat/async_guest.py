@@ -17,7 +17,6 @@ from edgesim.errors import GuestMemoryError, GuestOutputError, GuestTrapError
 from edgesim.wasm import raw
 from edgesim.wasm.flat.async_state import STARTED, Subtask, WaitableSet, find, put
 from edgesim.wasm.flat.guest import FlatGuest
-from edgesim.wasm.flat.handles import MAX_HANDLES
 from edgesim.wasm.guest import Suspend
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from edgesim.wasm.flat.plan import Lifted
     from edgesim.wasm.guest import Grants, GuestRequest
 
+_MAX_TASKS: Final = 1024
+"""Host functions under way, and bodies that the host passes on, of one guest: each is a task of the event loop."""
 _EXIT, _YIELD, _WAIT = range(3)
 """What a callback returns, in its low four bits."""
 _NO_EVENT: Final = (0, 0, 0)
@@ -154,7 +155,7 @@ class AsyncGuest(FlatGuest):
         """Go on without the result of a host function; the packed state of the new subtask."""
         task = Subtask(call, deliver)
         number = put(cx.handles, task)
-        if len(self._subtasks) >= MAX_HANDLES:
+        if len(self._subtasks) >= _MAX_TASKS:
             self._subtasks = [known for known in self._subtasks if not known.resolved]
         self._close_at_end()
         self._subtasks.append(task)
@@ -164,8 +165,8 @@ class AsyncGuest(FlatGuest):
         """Give what comes out of a channel to the host."""
         pump = channel.connect(sink)
         if pump is not None:
-            if len(self._background) + len(self._pumps) >= MAX_HANDLES:
-                raise GuestMemoryError(f"the worker made the host pass on more than {MAX_HANDLES} streams and futures")
+            if len(self._background) + len(self._pumps) >= _MAX_TASKS:
+                raise GuestMemoryError(f"the worker made the host pass on more than {_MAX_TASKS} streams and futures")
             self._close_at_end()
             self._background.append(pump)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from edgesim.wasm.flat.plan import Resource
 
-MAX_HANDLES: Final = 1024
+MAX_HANDLES: Final = 8192
 """Resources that one component instance may hold at the same time."""
 
 
