@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import resource
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -50,6 +51,10 @@ _WORTH_WAITING_S: Final = 0.4
 _CRANELIFT_PER_WINCH: Final = 8.0
 """How much longer Cranelift takes: 6.7 for a JavaScript and 6.6 for a Python worker."""
 _BACKGROUND_NICE: Final = 10
+_GUESTS: Final = 64
+"""None runs here: the pool only says what no slot of it can hold."""
+MEMORY_BYTES: Final = 2 << 30
+"""For one compilation: the 18 MB Python worker takes 0.5 GB, a bomb of a million functions would take 5."""
 _TOO_MUCH: Final = re.compile(
     r"(exceeds|greater than|over) the (configured |maximum )?.*(limit|maximum|size)", re.IGNORECASE
 )
@@ -98,7 +103,9 @@ class _Compilers:
 
     def engine(self) -> Any:
         """The engine of the present tier."""
-        return self._engines.setdefault(self.tier, self._engines.get(self.tier) or make_engine(self.tier, pooled=True))
+        return self._engines.setdefault(
+            self.tier, self._engines.get(self.tier) or make_engine(self.tier, pooled=True, guests=_GUESTS)
+        )
 
     def compile(self, kind: Any, data: bytes) -> Any:
         """A `wasmtime.Module` or `Component`. Raises WasmtimeError when the file is not valid."""
@@ -255,6 +262,7 @@ def _first_lines(exc: Exception) -> str:
 def main(argv: list[str]) -> int:
     """Run, print the JSON answer, and return the exit code: 0, or 1 when the file is refused."""
     source, target, tier, floor, *known = argv
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     if known:
         os.nice(_BACKGROUND_NICE)  # nobody waits for a second compilation
     answer: dict[str, Any]

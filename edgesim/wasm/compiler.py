@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import json
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from edgesim import errors
 from edgesim.errors import BundleError, BundleTooLargeError, StorageError
-from edgesim.wasm.compile import Answer
+from edgesim.wasm.compile import MEMORY_BYTES, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,6 +142,12 @@ async def _run_compiler(source: Path, target: Path, *arguments: str) -> dict[str
     try:
         answer: dict[str, Any] = json.loads(answer_bytes)
     except ValueError:
+        if b"memory allocation of" in log or process.returncode == -signal.SIGKILL:
+            raise BundleError(
+                f"compiling the worker takes more than {MEMORY_BYTES >> 30} GiB of memory",
+                where=str(source),
+                help="build it for size, with fewer functions",
+            ) from None
         tail = log.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
         raise BundleError(
             f"the compiler ended with code {process.returncode}: {tail[0][:300]}", where=str(source)

@@ -33,11 +33,6 @@ MAX_GUESTS: Final = 3072
 """Guests that one process may run at the same time; one more is refused. Each reserves address space, not memory."""
 _KIB: Final = 1024
 _POOL: Final[dict[str, int]] = {
-    "total_stacks": MAX_GUESTS,
-    "total_memories": MAX_GUESTS,
-    "total_component_instances": MAX_GUESTS,
-    "total_core_instances": 4 * MAX_GUESTS,
-    "total_tables": 2 * MAX_GUESTS,
     "max_memory_size": 4 << 30,
     "max_core_instance_size": 1 << 20,
     "max_component_instance_size": 4 << 20,
@@ -55,19 +50,26 @@ _POOL: Final[dict[str, int]] = {
 a hello component took 100 µs of CPU with this pool and 147 µs without, on the same busy machine."""
 
 
-_POOL_BYTES: Final = MAX_GUESTS * (6 << 30)
+_GUEST_BYTES: Final = 6 << 30
 """Address space to look for: 4 GiB and guard pages per memory, stacks and tables; the pool was seen to take two thirds."""
 
 
-def make_engine(tier: Tier = "cranelift", *, pooled: bool = False) -> Any:
+def _pool(guests: int) -> dict[str, int]:
+    """Settings of a pool for that many guests."""
+    totals = {"stacks": 1, "memories": 1, "component_instances": 1, "core_instances": 4, "tables": 2}
+    return {f"total_{name}": guests * each for name, each in totals.items()} | _POOL
+
+
+def make_engine(tier: Tier = "cranelift", *, pooled: bool = False, guests: int = MAX_GUESTS) -> Any:
     """A `wasmtime.Engine`: epoch interruption on, component-model async off, no threads.
 
     Args:
         tier: the compiler; code of one tier does not load into an engine of the other.
         pooled: keep a pool of memories and fiber stacks, for an engine that runs guests. It reserves about 12 TiB of address
             space; where that cannot be had (`ulimit -v`), the engine maps memory per guest instead.
+        guests: size of the pool.
     """
-    return wasmtime.Engine(_config(tier, _POOL if pooled and _can_reserve(_POOL_BYTES) else {}))
+    return wasmtime.Engine(_config(tier, _pool(guests) if pooled and _can_reserve(guests * _GUEST_BYTES) else {}))
 
 
 def make_validator() -> Any:

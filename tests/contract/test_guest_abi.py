@@ -25,9 +25,9 @@ from tests.support.wasm import GENEROUS, Slow, ended, hello, hostile, load, read
 GRANTS = Grants(environment=(("EDGESIM_POP", "fra1"), ("EDGESIM_VERSION", "7"), ("COLOUR", "green")))
 
 
-@pytest.fixture(params=sorted(set(abis()) - {"proxy-wasm"}))
+@pytest.fixture(params=sorted(set(abis()) - {"proxy-wasm", "wasi-http-p3"}))
 def abi(request: pytest.FixtureRequest) -> str:
-    """Each ABI of workers; filters have tests/contract/test_proxy_wasm.py."""
+    """The ABIs that small guests in WAT speak. Filters have test_proxy_wasm.py, WASI 0.3 has test_guests.py and tests/wasm/flat."""
     return request.param
 
 
