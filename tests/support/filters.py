@@ -14,8 +14,8 @@ from edgesim.model.http import BytesBody
 from edgesim.model.worker import Component, Limits
 from edgesim.wasm.guest import Grants, GuestRequest
 from edgesim.wasm.outbound import OutboundError, OutboundResponse
+from edgesim.wasm.proxy.module import TABLE  # complete there: it imports every family
 from edgesim.wasm.proxy.plugin import Plugin, PluginSettings
-from edgesim.wasm.proxy.table import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,7 +11,7 @@ from edgesim.wasm.proxy.module import ProxyModule
 from edgesim.wasm.proxy.spec import Buffer, Map, Side, Status
 from edgesim.wasm.proxy.state import PluginState
 from edgesim.wasm.proxy.stream import CallResponse, Stream
-from edgesim.wasm.proxy.table import TABLE
+from edgesim.wasm.proxy.module import TABLE
 from edgesim.wasm.proxy.vm import BadMemory, NoMemory
 from tests.support.filters import TYPES, filter_request, wat
 
