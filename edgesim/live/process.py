@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -266,6 +267,9 @@ async def run_all_in_one(
         await stop.wait()
 
 
+_OPEN_FILES: Final = 65_536
+
+
 def main() -> None:
     """The child process."""
     parser = argparse.ArgumentParser(prog="edgesim.live.process")
@@ -275,6 +279,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("amqtt", "transitions", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    if arguments.role != "control":
+        _raise_file_limit()
     try:
         config = ProcessConfig.read(arguments.config)
         if config.parent_pid:
@@ -283,6 +289,14 @@ def main() -> None:
     except EdgesimError as error:
         print(json.dumps({"error": error_to_dict(error)}), flush=True)  # noqa: T201 - the supervisor reads it
         sys.exit(error.exit_code)
+
+
+def _raise_file_limit() -> None:
+    """As many open files as we may have: a guest that waits for an origin holds two sockets, and shells allow 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _child(config: ProcessConfig) -> None:
