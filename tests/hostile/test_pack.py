@@ -76,7 +76,6 @@ async def test_it_harms_nobody_but_itself(runtime: Runtime, tmp_path: Path, gues
         return
     neighbour = await load(runtime, tmp_path, hello(guest.abi))
     for _ in range(2):  # what is set up in the first round is not counted
-        gc.collect()
         before = rss_bytes()
         attacks = asyncio.gather(*(attack(worker, guest) for _ in range(guest.at_once)))
         statuses = await keep_asking(neighbour, attacks)
@@ -86,7 +85,8 @@ async def test_it_harms_nobody_but_itself(runtime: Runtime, tmp_path: Path, gues
         assert set(statuses) == {200}
         assert not guest_store.LIVE
         assert not guest_store._SUSPENDED
-    gc.collect()
+    if rss_bytes() - before >= MAX_GROWTH_BYTES:
+        gc.collect()  # only then: in a large test process it takes half a second
 
     assert rss_bytes() - before < MAX_GROWTH_BYTES
 
