@@ -7,11 +7,10 @@ from edgesim.model.worker import Limits
 from edgesim.wasm.engine import make_engine
 from edgesim.wasm.proxy import buffers, headers, http_call, logging, metrics, properties, shared, streams, timers
 from edgesim.wasm.proxy.fields import Fields, serialize
-from edgesim.wasm.proxy.module import ProxyModule
+from edgesim.wasm.proxy.module import TABLE, ProxyModule
 from edgesim.wasm.proxy.spec import Buffer, Map, Side, Status
 from edgesim.wasm.proxy.state import PluginState
 from edgesim.wasm.proxy.stream import CallResponse, Stream
-from edgesim.wasm.proxy.module import TABLE
 from edgesim.wasm.proxy.vm import BadMemory, NoMemory
 from tests.support.filters import TYPES, filter_request, wat
 
