@@ -68,3 +68,15 @@ def _no_room(text: str) -> OverloadedError | None:
             help="wait, give its PoPs fewer slots, or start more PoP hosts",
         )
     return None
+
+
+def unfit(exc: BaseException, name: str) -> BaseException:
+    """What a host function raised; a label that the guest's own types do not have is the guest's fault.
+
+    Types are taken from the worker's file, so a damaged name (`HTTP-request-denied`, say) shows when the host gives that value.
+    """
+    if not isinstance(exc, KeyError):
+        return exc
+    error = GuestTrapError(f"the worker's types are not those of {name}: they have no {exc}", help="build it again")
+    error.__cause__ = exc
+    return error

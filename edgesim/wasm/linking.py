@@ -16,6 +16,7 @@ from wasmtime.component import _types as T  # noqa: N812 - short for the many ty
 
 from edgesim.wasm import raw
 from edgesim.wasm.component import VAL, ComponentGuest, Glue, Lift, Prepared
+from edgesim.wasm.faults import unfit
 from edgesim.wasm.guest import Suspend
 from edgesim.wasm.guest_store import LIVE, Guest, finish_at_once
 from edgesim.wasm.values import Err
@@ -212,7 +213,7 @@ def _callback(glue: Glue, kind: Any, function: HostFunction, name: str) -> Any:
 
 def _fail(guest: Guest, exc: BaseException, name: str) -> int:
     """Keep the exception in the guest, and make the error that ends it."""
-    guest.error = guest.error or exc
+    guest.error = guest.error or unfit(exc, name)
     error: int = raw.error_new(f"{name}: {exc}".replace("\0", "").encode())
     return error
 

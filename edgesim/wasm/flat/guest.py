@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgesim.errors import GuestTrapError
 from edgesim.wasm import raw
+from edgesim.wasm.faults import unfit
 from edgesim.wasm.flat.handles import HandleTable
 from edgesim.wasm.flat.memory import CONTEXTS, Context
 from edgesim.wasm.guest_store import LIVE, Guest
@@ -145,7 +146,7 @@ class FlatGuest(Guest):
 
     def fail(self, exc: BaseException, name: str) -> int:
         """Keep what a host function raised, and make the trap that ends the guest."""
-        self.error = self.error or exc
+        self.error = self.error or unfit(exc, name)
         message = f"{name}: {exc}".replace("\0", "").encode(errors="replace")
         trap: int = raw.trap_new(message, len(message))
         return trap
