@@ -57,14 +57,28 @@ async def test_what_a_host_function_raises_ends_the_guest(waits):
     """The first exception, as it is."""
 
     def f(_guest):
-        raise KeyError("x")
+        raise ZeroDivisionError("x")
 
-    with pytest.raises(KeyError, match="x"):
+    with pytest.raises(ZeroDivisionError, match="x"):
         await run(
             plan(lower("f", memory=None, realloc=None)),
             '(import "h" "0" (func $f)) (func (export "run") (call $f))',
             {"f": f},
             waits=("f",) if waits else (),
+        )
+
+
+async def test_a_label_that_the_types_of_the_guest_lack():
+    """Types come from the worker's file, so the worker is to blame."""
+
+    def f(_guest):
+        raise KeyError("HTTP-request-denied")
+
+    with pytest.raises(GuestTrapError, match="types are not those of .*HTTP-request-denied"):
+        await run(
+            plan(lower("f", memory=None, realloc=None)),
+            '(import "h" "0" (func $f)) (func (export "run") (call $f))',
+            {"f": f},
         )
 
 
