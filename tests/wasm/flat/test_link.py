@@ -74,7 +74,7 @@ async def test_a_label_that_the_types_of_the_guest_lack():
     def f(_guest):
         raise KeyError("HTTP-request-denied")
 
-    with pytest.raises(GuestTrapError, match="types are not those of .*HTTP-request-denied"):
+    with pytest.raises(GuestTrapError, match=r"types are not those of .*HTTP-request-denied"):
         await run(
             plan(lower("f", memory=None, realloc=None)),
             '(import "h" "0" (func $f)) (func (export "run") (call $f))',
