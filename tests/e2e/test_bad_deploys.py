@@ -87,7 +87,7 @@ def test_over_size(unchanged: Edge, app: Path) -> None:
     with (app / "hello.wasm").open("r+b") as file:
         file.truncate((64 << 20) + 1)
 
-    refused(unchanged, app, "error[E0204]", "the limit is 67108864")
+    refused(unchanged, app, "error[E0204]", "the limit is 64 MiB")
     answer = unchanged.api("PUT", f"/v1/blobs/sha256/{'0' * 64}", b"", headers={"Content-Length": str((64 << 20) + 1)})
 
     assert (answer.status, answer.json()["error"]["code"]) == (413, "E0204")
@@ -106,13 +106,11 @@ def test_typo_in_the_manifest(unchanged: Edge, app: Path) -> None:
 
 def test_fields_that_are_not_supported(unchanged: Edge, app: Path) -> None:
     """Each is refused by its name, all at once."""
-    (app / "spin.toml").write_text(
-        MANIFEST + 'allowed_outbound_hosts = ["https://example.com"]\nkey_value_stores = ["default"]\n'
-    )
+    (app / "spin.toml").write_text(MANIFEST + 'sqlite_databases = ["default"]\nkey_value_stores = ["default"]\n')
 
     refused(
         unchanged, app,
-        "spin.toml:12:", "allowed_outbound_hosts is not supported yet",
+        "spin.toml:12:", "sqlite_databases is not supported yet",
         "spin.toml:13:", "key_value_stores is not supported yet",
         "2 problems",
     )  # fmt: skip
