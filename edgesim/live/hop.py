@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.core.request import Connection, Request, Response, Timings
 from edgesim.errors import AuthError, PopUnreachableError, RequestError
+from edgesim.live.client_fields import client_fields
 from edgesim.model.geo import LatLon, Place
 from edgesim.model.ids import OUTCOMES, PHASES, AppName, PopId
 from edgesim.model.stream import Stream
@@ -58,7 +59,7 @@ def check_token(headers: Mapping[str, str], token: str) -> None:
 def read_request(
     headers: Mapping[str, str], *, method: str, target: str, fields: Headers, body: Body | None, now_s: float
 ) -> tuple[PopId, Request]:
-    """The PoP that is meant and the request as its flow sees it.
+    """The PoP that is meant and the request as its flow sees it, with what `client_fields.py` tells of the client.
 
     Raises:
         RequestError: the hop's header is missing or malformed.
@@ -78,7 +79,7 @@ def read_request(
         app=AppName(app),
         method=method,
         target=target,
-        headers=fields,
+        headers=(*fields, *client_fields(place)),
         body=body,
         place=place,
         connection=Connection(),

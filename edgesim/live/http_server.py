@@ -16,6 +16,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from multidict import CIMultiDict
 
 from edgesim.errors import EdgesimError, GuestOutputError, RequestError
+from edgesim.live.client_fields import PREFIX
 from edgesim.model.http import HOP_BY_HOP
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ SMALL_BYTES: Final = 64 * 1024
 """Bodies up to this go out in one write with their head."""
 _log = logging.getLogger(__name__)
 _NOT_FORWARDED: Final = HOP_BY_HOP | {"expect"}
+_OURS: Final = ("x-edgesim-", PREFIX)
+"""No client says these to us."""
 
 
 class IncomingBody:
@@ -97,7 +100,7 @@ def too_large(limit_bytes: int) -> TooLargeError:
 
 
 def request_headers(request: web.BaseRequest) -> Headers:
-    """The end-to-end header fields, names in lowercase. Internal fields (`x-edgesim-…`) are left out."""
+    """The end-to-end header fields, names in lowercase. Our own (`x-edgesim-…`, `x-edge-client-…`) are left out."""
     headers = request.headers
     dropped = _NOT_FORWARDED
     if "Connection" in headers:  # RFC 9110 §7.6.1: it names more fields that end here
@@ -106,7 +109,7 @@ def request_headers(request: web.BaseRequest) -> Headers:
     return tuple(
         (name, value)
         for key, value in headers.items()
-        if (name := key.lower()) not in dropped and not name.startswith("x-edgesim-")
+        if (name := key.lower()) not in dropped and not name.startswith(_OURS)
     )
 
 

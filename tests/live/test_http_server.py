@@ -208,7 +208,7 @@ async def test_fields_that_end_at_this_hop(serve):
     ask = await serve(look)
     await ask(
         b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close, X-Secret\r\nX-Secret: 1\r\nTE: trailers\r\n"
-        b"X-Edgesim-Meta: []\r\nX-Kept: 1\r\nx-kept: 2\r\n\r\n"
+        b"X-Edgesim-Meta: []\r\nX-Edge-Client-City: Atlantis\r\nX-Kept: 1\r\nx-kept: 2\r\n\r\n"
     )
 
     assert seen == [(("host", "a"), ("x-kept", "1"), ("x-kept", "2"))]
