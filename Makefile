@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := $(VENV)/.stamp-runtime
 DEV := $(VENV)/.stamp-dev
 
-.PHONY: help demo test lint format bench workers guests dashboards wheel clean distclean
+.PHONY: help demo test lint format bench workers guests dashboards vendor wheel clean distclean
 
 help:  ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ guests: $(DEV)  ## Build the conformance guests that are not committed into .gue
 dashboards: $(DEV)  ## Generate the Grafana dashboard and the metrics reference.
 	@$(BIN)/python dashboards/generate.py
 	@$(BIN)/python scripts/generate_metrics_reference.py
+
+vendor: $(DEV)  ## Fetch what the HTML report carries of other projects, pinned and checked (npm).
+	@$(BIN)/python scripts/vendor.py
 
 wheel: $(DEV)  ## Build the wheel into dist/.
 	@$(BIN)/python -m build --wheel --no-isolation > $(VENV)/wheel.log 2>&1 || { cat $(VENV)/wheel.log; exit 1; }
