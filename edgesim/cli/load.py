@@ -13,8 +13,8 @@ from edgesim.cli._output import echo_json, is_terminal, note
 
 if TYPE_CHECKING:
     from edgesim.live.api_client import ApiClient
-    from edgesim.live.load.results import Results
     from edgesim.live.load.sender import Server
+    from edgesim.results.collect import Results
     from edgesim.scenario.spec import Scenario
 
 OUT: Final = Path("out/summary.json")
@@ -73,14 +73,14 @@ def run(file: str, out: Path, front_door: str | None, as_json: bool, **edge: Any
 
     from edgesim.cli._load_screen import report
     from edgesim.config.scenario import find_scenario, load_scenario
-    from edgesim.live.load.summary import SCHEMA, summarise
+    from edgesim.results.summary import SCHEMA, summarise
 
     path = find_scenario(file)
     scenario = load_scenario(path)
     _check_writable(out)
     server = _server(scenario, front_door, edge["state"])
     results = asyncio.run(_run(path, scenario, server, edge))
-    document = summarise(scenario, results)
+    document = summarise(results)
     _write(out, {"schema": f"edgesim.{SCHEMA}", **document})
     if as_json:
         echo_json(SCHEMA, document)

@@ -10,15 +10,14 @@ import pytest
 from edgesim.cli._load_screen import PlainScreen, report
 from edgesim.cli.load import json_names
 from edgesim.cli.main import run
-from edgesim.live.load.answers import Attribution
-from edgesim.live.load.client import Answer
-from edgesim.live.load.results import Results
 from edgesim.live.load.run import Progress
-from edgesim.live.load.summary import summarise
+from edgesim.results.answered import Answered, Attribution
+from edgesim.results.collect import Results
+from edgesim.results.summary import summarise
 from edgesim.scenario.arrivals import Arrival
 from edgesim.scenario.timeline import Mark
 from tests.live.load.scenarios import BASE
-from tests.live.load.test_summary import results
+from tests.results.test_summary import results
 
 
 def test_validate_says_what_would_happen(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +68,7 @@ def test_a_summary_that_cannot_be_written_is_found_out_first(
 
 def test_the_report(capsys: pytest.CaptureFixture[str]) -> None:
     """Tables, incidents with failures, verdicts, and what is left to do."""
-    report(summarise(BASE, results(failed=2, marks=1)))
+    report(summarise(results(failed=2, marks=1)))
 
     out, err = capsys.readouterr()
     assert any(line.split()[:4] == ["all", "recorded", "10", "2"] for line in out.splitlines())
@@ -88,15 +87,13 @@ def test_the_report_of_cold_starts(capsys: pytest.CaptureFixture[str]) -> None:
     warm = results()
     cold = results()
     phases = (("start", 0.004), ("load", 0.003), ("first_call", 0.002))
-    cold.add(
-        BASE, Arrival(10, 0.0, 0, 0, 0, 0), Answer(200), outcome="ok",
-        about=Attribution("nrt1", "disk", "trigger", 0.05, phases), response_s=0.1, sent_segment=0,
-    )  # fmt: skip
-    cold = Results.from_json(json.loads(json.dumps(cold.to_json())))
+    about = Attribution("nrt1", "disk", "trigger", 0.05, phases)
+    cold.add(Arrival(10, 0.0, 0, 0, 0, 0), Answered("ok", 0.1, about, status=200))
+    cold = Results.from_json(BASE, json.loads(json.dumps(cold.to_json())))
 
-    report(summarise(BASE, cold))
+    report(summarise(cold))
     out = capsys.readouterr().out
-    report(summarise(BASE, warm))
+    report(summarise(warm))
 
     assert [line.split()[:3] for line in out.splitlines() if line.startswith("trigger")] == [
         ["trigger", "start", "1"],

@@ -78,7 +78,7 @@ async def test_exit_codes(tmp_path: Path, port: int, errors: str, lag: str, code
     returned, out, err, summary = await finish(process, tmp_path)
 
     assert (returned, summary["conclusion"]) == (code, conclusion), err
-    assert summary["schema"] == "edgesim.load-summary.v1"
+    assert summary["schema"] == "edgesim.run-summary.v1"
     assert [p["pop"] for p in summary["pops"]] == ["nrt1"]  # type: ignore[index, union-attr]
     assert conclusion in out
     assert "summary: summary.json" in err

@@ -25,7 +25,7 @@ from edgesim.errors import EdgesimError, UsageError
 from edgesim.live.error_json import error_to_dict
 from edgesim.live.load.generator import Generator
 from edgesim.live.load.sender import EdgeSender, Server
-from edgesim.observe.histogram import Histogram
+from edgesim.results.durations import Durations
 from edgesim.scenario.timeline import Mark
 
 PROGRESS_S: Final = 0.5
@@ -85,7 +85,7 @@ async def _report(generator: Generator) -> None:
     while True:
         await asyncio.sleep(PROGRESS_S)
         results = generator.results
-        recent, generator.recent = generator.recent, Histogram()
+        recent, generator.recent = generator.recent, Durations()
         failed = sum(cell.failed for cell in results.cells.values())
         _say(
             {

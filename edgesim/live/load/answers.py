@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from edgesim.results.answered import COLD_STARTS, ROLES, Attribution
 
 if TYPE_CHECKING:
     from edgesim.model.http import Headers
 
 NETWORK_METRIC: Final = "net"
 """The entry of `Server-Timing` that carries the modelled network time, unscaled."""
-COLD_PHASES: Final = {
+PHASE_OF: Final = {
     "start": "start",
     "fetch": "fetch",
     "compile": "compile",
@@ -20,26 +22,10 @@ COLD_PHASES: Final = {
     "init": "init",
     "execute": "first_call",
 }
-"""Phases of a cold start by their entry of `Server-Timing`; `start` is all until the worker was loaded."""
-_COLD: Final = frozenset({"absent", "disk"})
-_ROLES: Final = frozenset({"trigger", "waiter"})
+"""Phases of a cold start by their entry of `Server-Timing`."""
 _NAME_MAX: Final = 64
 _METRIC = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64})\s*((?:;[^,]*)?)")
 _DURATION = re.compile(r";\s*dur\s*=\s*\"?([0-9]{1,12}(?:\.[0-9]{1,12})?)\"?", re.IGNORECASE)
-
-
-class Attribution(NamedTuple):
-    """Where an answer comes from, as far as its fields tell; empty and None where they don't."""
-
-    pop: str
-    start: str
-    """`absent`, `disk`, `fresh` or `reused`."""
-    role: str
-    """`trigger` or `waiter`, for cold starts."""
-    network_s: float | None
-    """Modelled time on the network, as it would be at `--time-scale 1`."""
-    phases: tuple[tuple[str, float], ...] = ()
-    """What a cold start was spent on: values of `COLD_PHASES` with seconds."""
 
 
 def attribution(headers: Headers) -> Attribution:
@@ -58,8 +44,8 @@ def attribution(headers: Headers) -> Attribution:
     if NETWORK_METRIC in timing:
         network_s = timing[NETWORK_METRIC] / 1e3
     phases: tuple[tuple[str, float], ...] = ()
-    if start in _COLD and role in _ROLES:
-        phases = tuple((phase, timing[name] / 1e3) for name, phase in COLD_PHASES.items() if name in timing)
+    if start in COLD_STARTS and role in ROLES:
+        phases = tuple((phase, timing[name] / 1e3) for name, phase in PHASE_OF.items() if name in timing)
     return Attribution(pop, start, role, network_s, phases)
 
 

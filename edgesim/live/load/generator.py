@@ -10,9 +10,10 @@ import asyncio
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, Protocol
 
-from edgesim.live.load.answers import Attribution, attribution
-from edgesim.live.load.results import Results
-from edgesim.observe.histogram import Histogram
+from edgesim.live.load.answers import attribution
+from edgesim.results.answered import NOBODY, Answered
+from edgesim.results.collect import Results
+from edgesim.results.durations import Durations
 from edgesim.scenario.arrivals import arrivals
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 LEAD_S: Final = 0.1
 """Time between the decision to start and the first phase, so that who watches can get ready."""
-_NOBODY: Final = Attribution("", "", "", None)
 
 
 class Sender(Protocol):
@@ -46,8 +46,8 @@ class Generator:
     def __init__(
         self, scenario: Scenario, sender: Sender, *, clock: Callable[[], float] = perf_counter, lead_s: float = LEAD_S
     ) -> None:
-        self.results = Results()
-        self.recent = Histogram()
+        self.results = Results(scenario)
+        self.recent = Durations()
         """Response times since the last look at them; whoever reports progress replaces it."""
         self.sent = 0
         self.began_s = clock() + lead_s
@@ -118,7 +118,7 @@ class Generator:
             arrival, self._due = self._due, next(self._arrivals, None)
             self.phase = arrival.phase
             if len(self._live) >= self._scenario.load.max_in_flight:
-                self.results.dropped[arrival.phase] += 1
+                self.results.drop(arrival)
                 continue
             self.sent += 1
             task = loop.create_task(self._one(arrival))
@@ -142,17 +142,28 @@ class Generator:
     async def _one(self, arrival: Arrival) -> None:
         """Send one request and count it. A request that is cancelled by `stop` leaves no trace."""
         results, due_s = self.results, self.began_s + arrival.at_s
-        results.lag.record(self._clock() - due_s)
+        lag_s = self._clock() - due_s
         segment = len(results.marks)
         answer = await self._sender.send(arrival)
         response_s = self._clock() - due_s
         if answer.error:
-            outcome, about = str(answer.error), _NOBODY
+            outcome, about = str(answer.error), NOBODY
         else:
             request = self._scenario.requests[arrival.request]
             about = attribution(answer.headers)
             outcome = request.expect.violation(answer.status, answer.headers) or "ok"
         self.recent.record(response_s)
         results.add(
-            self._scenario, arrival, answer, outcome=outcome, about=about, response_s=response_s, sent_segment=segment
+            arrival,
+            Answered(
+                outcome=outcome,
+                response_s=response_s,
+                about=about,
+                status=answer.status,
+                body_bytes=answer.body_bytes,
+                lag_s=lag_s,
+                connect_s=answer.connect_s,
+                retried=answer.retried,
+                sent_segment=segment,
+            ),
         )

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import ProcessError
 from edgesim.live.error_json import error_from_dict
-from edgesim.live.load.results import Results
 from edgesim.live.load.sender import job
 from edgesim.live.load.timeline import Edge, carry_out
+from edgesim.results.collect import Results
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -143,7 +143,7 @@ class _Run:
                 case "progress":
                     self._on_progress(Progress(**message))
                 case "result":
-                    return await self._finish(Results.from_json(message["results"]))
+                    return await self._finish(Results.from_json(self._scenario, message["results"]))
                 case "error":
                     raise error_from_dict(message["error"])
         code = await self._process.wait()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edgesim.live.load.answers import Attribution, attribution, server_timing
+from edgesim.live.load.answers import attribution, server_timing
+from edgesim.results.answered import Attribution
 
 
 def test_the_front_doors_fields() -> None:

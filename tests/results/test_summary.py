@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from edgesim.live.load.answers import Attribution
-from edgesim.live.load.client import Answer
-from edgesim.live.load.results import Results
-from edgesim.live.load.summary import left_down, summarise
+from edgesim.model.geo import LatLon
+from edgesim.results.answered import Answered, Attribution
+from edgesim.results.collect import Results
+from edgesim.results.facts import PopPlace, RunFacts
+from edgesim.results.summary import left_down, summarise
 from edgesim.scenario.arrivals import Arrival
 from edgesim.scenario.timeline import Mark
 from tests.live.load.scenarios import BASE
@@ -21,13 +22,12 @@ def results(
     *, failed: int = 0, lag_s: float = 0.0, marks: int = 4, error: str = "", interrupted: bool = False
 ) -> Results:
     """Ten requests, so many of them failed; so many marks of kill and restart, the last one with an error."""
-    out = Results(elapsed_s=1.0, interrupted=interrupted)
-    out.lag.record(lag_s)
+    out = Results(BASE)
+    out.elapsed_s, out.interrupted = 1.0, interrupted
     for n in range(10):
-        out.add(
-            BASE, Arrival(n, 0.0, 0, 0, 0, 0), Answer(200), outcome="broken" if n < failed else "ok",
-            about=Attribution("nrt1", "fresh", "", 0.05), response_s=0.1, sent_segment=0,
-        )  # fmt: skip
+        outcome = "broken" if n < failed else "ok"
+        about = Attribution("nrt1", "fresh", "", 0.05)
+        out.add(Arrival(n, n / 10, 0, 0, 0, 0), Answered(outcome, 0.1, about, status=200, lag_s=lag_s))
     out.marks = [Mark(entry=e, edge=edge, at_s=0.25 * (n + 1)) for n, (e, edge) in enumerate(EDGES[:marks])]
     if error:
         last = out.marks.pop()
@@ -49,14 +49,14 @@ def results(
 )
 def test_conclusions(found: Results, conclusion: str, code: int) -> None:
     """A run that is not valid, or whose kill did not happen, proves nothing."""
-    document = summarise(BASE, found)
+    document = summarise(found)
 
     assert (document["conclusion"], document["exit_code"]) == (conclusion, code)
 
 
 def test_the_document_is_json_and_complete() -> None:
     """Every table has its rows; the incident of the kill has its windows."""
-    document = json.loads(json.dumps(summarise(BASE, results(failed=1))))
+    document = json.loads(json.dumps(summarise(results(failed=1))))
 
     assert document["totals"]["requests"] == 10
     assert document["totals"]["outcomes"] == {"broken": 1, "ok": 9}
@@ -79,4 +79,23 @@ def test_the_document_is_json_and_complete() -> None:
 @pytest.mark.parametrize(("marks", "error", "down"), [(4, "", []), (1, "", ["pop gru1"]), (4, "no", ["pop gru1"])])
 def test_what_is_left_down_is_said(marks: int, error: str, down: list[str]) -> None:
     """A kill without a restart, or with one that failed."""
-    assert left_down(BASE, results(marks=marks, error=error)) == down
+    assert left_down(results(marks=marks, error=error)) == down
+
+
+def test_the_document_says_how_the_run_went_over_time_and_where() -> None:
+    """Columns of equal length, the circumstances, the places of PoPs and clients."""
+    place = PopPlace(pop="nrt1", city="Tokyo", country="JP", region="apac", at=LatLon(35.7, 139.7))
+    facts = RunFacts(world="simulated", command="edgesim sim run x", versions={"python": "3"}, pops=(place,))
+
+    document = json.loads(json.dumps(summarise(results(failed=1), facts)))
+
+    series = document["series"]
+    assert (series["at_s"], series["arrivals"], series["failed"], series["starts"]) == ([0], [10], [1], {"fresh": [10]})
+    assert document["run"]["world"] == "simulated"
+    assert document["pops"][0]["region"] == "apac"
+    assert document["places"]["pops"][0]["lat"] == 35.7
+    assert {m["metro"] for m in document["places"]["metros"]} == {"Tokyo", "Paris"}
+    assert document["served"] == [
+        {"population": "asia", "metro": "Tokyo", "pop": "nrt1", "requests": 10, "failed": 1},
+    ]
+    assert sum(count for *_, count in document["totals"]["distribution"]) == document["totals"]["response"]["count"]
