@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
-from typing import TYPE_CHECKING, Annotated
+from math import nan
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 from pydantic import Field
 
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edgesim.model.topology import Topology
+
+
+_IATA: Final = re.compile(r"[a-z]{3}")
+_COUNTRY: Final = re.compile(r"[A-Z]{2}")
+_TIMEZONE: Final = re.compile(r"[A-Z][A-Za-z]+(/[A-Z][A-Za-z_-]+){1,2}")
+"""The form only: that each exists is tested, since looking them all up would cost every process 10 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,28 +64,35 @@ class Profile:
 @cache
 def load_sites() -> Mapping[str, Site]:
     """The sites of `pops/sites.csv` by lowercase IATA code."""
-    rows = [
-        Site(iata=row["iata"], city=row["city"], country=row["country"], at=_at(row), region=row["region"])
-        for row in _rows("pops/sites.csv")
-    ]
-    return {site.iata: site for site in rows}
+    sites: dict[str, Site] = {}
+    for row in _rows("pops/sites.csv"):
+        iata = row["iata"]
+        if not _IATA.fullmatch(iata) or iata in sites:
+            row.fail("iata", f"'{iata}' is no code of its own", "three lowercase letters, each site once")
+        sites[iata] = Site(iata=iata, city=row["city"], country=row["country"], at=_at(row), region=row["region"])
+    return sites
 
 
 @cache
 def load_metros() -> tuple[Metro, ...]:
     """The metros of `pops/metros.csv`, by id."""
-    rows = [
-        Metro(
-            id=int(row["id"]),
-            city=row["city"],
-            country=row["country"],
-            at=_at(row),
-            weight=float(row["weight"]),
-            timezone=row["timezone"],
+    metros: list[Metro] = []
+    for row in _rows("pops/metros.csv"):
+        if row["id"] != str(len(metros) + 1):
+            row.fail("id", f"'{row['id']}' is not {len(metros) + 1}", "ids count from 1 and are never given away again")
+        if not _TIMEZONE.fullmatch(row["timezone"]):
+            row.fail("timezone", f"'{row['timezone']}' is no IANA time zone", "such as Europe/Berlin")
+        metros.append(
+            Metro(
+                id=len(metros) + 1,
+                city=row["city"],
+                country=row["country"],
+                at=_at(row),
+                weight=row.number("weight", least=1e-6, most=1e3),
+                timezone=row["timezone"],
+            )
         )
-        for row in _rows("pops/metros.csv")
-    ]
-    return tuple(sorted(rows, key=lambda metro: metro.id))
+    return tuple(metros)
 
 
 def find_metro(name: str) -> Metro:
@@ -190,20 +205,50 @@ def network_model(topology: Topology) -> NetworkModel:
     )
 
 
-def _rows(name: str) -> Iterator[dict[str, str]]:
-    """The rows of a CSV file that ships with edgesim; a missing cell is reported with its line."""
+class _Row(dict[str, str]):
+    """One row of a CSV file that ships with edgesim, and where it stands."""
+
+    def __init__(self, cells: Mapping[str, str], file: str, line: int) -> None:
+        super().__init__(cells)
+        self.file, self.line = file, line
+
+    def number(self, column: str, *, least: float, most: float) -> float:
+        """The number in a cell, which must lie between `least` and `most`."""
+        try:
+            number = float(self[column])
+        except ValueError:
+            number = nan
+        if not least <= number <= most:
+            self.fail(column, f"'{self[column]}' is no number between {least:g} and {most:g}")
+        return number
+
+    def fail(self, column: str, message: str, help: str = "") -> NoReturn:  # noqa: A002 - as in every error
+        """Report a cell.
+
+        Raises:
+            ConfigError: always.
+        """
+        line = ",".join(self.values())
+        raise ConfigError(
+            [Problem(file=self.file, line=self.line, col=1, field=column, message=message, help=help, source=line)]
+        )
+
+
+def _rows(name: str) -> Iterator[_Row]:
+    """The rows of a CSV file that ships with edgesim; a missing cell and a code of no country are reported."""
     reader = csv.DictReader(StringIO(resource_path(name).read_text(encoding="utf-8")))
-    for row in reader:
-        if None in row or None in row.values():
-            problem = Problem(
-                file=name, line=reader.line_num, col=1, field="", message="the row has too many or too few cells"
-            )
-            raise ConfigError([problem])
+    for cells in reader:
+        if None in cells or None in cells.values():
+            message = "the row has too many or too few cells"
+            raise ConfigError([Problem(file=name, line=reader.line_num, col=1, field="", message=message)])
+        row = _Row(cells, name, reader.line_num)
+        if not _COUNTRY.fullmatch(row["country"]):
+            row.fail("country", f"'{row['country']}' is no country code", "two capital letters of ISO 3166-1")
         yield row
 
 
-def _at(row: Mapping[str, str]) -> LatLon:
-    return LatLon(float(row["lat"]), float(row["lon"]))
+def _at(row: _Row) -> LatLon:
+    return LatLon(row.number("lat", least=-90, most=90), row.number("lon", least=-180, most=180))
 
 
 def _folded(name: str) -> str:

@@ -335,8 +335,11 @@ def _nearest_id(name: str) -> str:
     """`did you mean …? ` for a mistyped id; empty when nothing is near."""
     digit = next((c for c in reversed(name) if c.isascii() and c.isdigit()), "1")
     letters = "".join(c for c in name.lower() if c.isalpha())
-    near = get_close_matches(letters, load_sites(), n=1, cutoff=0.6)
-    return f"did you mean '{near[0]}{digit}' ({load_sites()[near[0]].city})? " if near else ""
+    close = get_close_matches(letters, load_sites(), n=9, cutoff=0.6)
+    if not close:
+        return ""
+    near = max(close, key=lambda iata: sum(a == b for a, b in zip(iata, letters, strict=False)))  # in their places
+    return f"did you mean '{near}{digit}' ({load_sites()[near].city})? "
 
 
 def _is_http(url: str) -> bool:
