@@ -1,7 +1,8 @@
 """Runs one guest on a wasmtime fiber: polls it, waits for it, limits it, and unwinds it.
 
 The first slices are polled inline on the event loop, because a thread hop costs more than a small guest. A guest that needs
-more CPU goes on in slices of one tick on a small thread pool, and a guest that waits costs no thread at all. Whatever ends
+more CPU goes on in slices of one tick on a small thread pool, where later guests of its worker begin (`pace.py`), and a guest
+that waits costs no thread at all. Whatever ends
 the run, the order is the same: no poll runs any more, the future is deleted (which unwinds the fiber), the store is freed.
 A store is never used twice.
 """
@@ -12,24 +13,27 @@ import asyncio
 from ctypes import addressof, c_void_p
 from functools import partial
 from time import perf_counter, thread_time
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from edgesim.core.waiter import Waiter
 from edgesim.errors import GuestCost, GuestError, GuestMemoryError, GuestWallError
 from edgesim.wasm import raw
 from edgesim.wasm.faults import as_guest_error
 from edgesim.wasm.guest import GuestResponse, Output, Suspend
+from edgesim.wasm.pace import INLINE_CPU_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import ThreadPoolExecutor
 
+    from edgesim.model.http import Headers
     from edgesim.model.worker import Limits
     from edgesim.wasm.engine import Ticker
     from edgesim.wasm.guest_store import Guest
     from edgesim.wasm.keeping import KeptInstance
+    from edgesim.wasm.pace import Pace
 
-INLINE_CPU_S: Final = 0.002
-"""CPU time that a guest may use on the event loop's thread before its slices move to the pool."""
+T = TypeVar("T")
 
 
 class Call(Protocol):
@@ -72,6 +76,7 @@ class Execution:
         "_kept",
         "_limits",
         "_loop",
+        "_pace",
         "_pool",
         "_ticker",
         "_wall_s",
@@ -79,7 +84,14 @@ class Execution:
     )
 
     def __init__(
-        self, call: Call, limits: Limits, ticker: Ticker, pool: ThreadPoolExecutor, kept: KeptInstance | None = None
+        self,
+        call: Call,
+        limits: Limits,
+        ticker: Ticker,
+        pool: ThreadPoolExecutor,
+        *,
+        pace: Pace,
+        kept: KeptInstance | None = None,
     ) -> None:
         self._call = call
         self._kept = kept
@@ -89,7 +101,9 @@ class Execution:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._future: int | None = None
-        self._heavy = False
+        self._pace = pace
+        self._heavy = pace.heavy
+        self._guest.on_loop = not self._heavy
         now = self._loop.time()
         deadline_s = call.guest.request.deadline_s
         if now + limits.wall_s <= deadline_s:
@@ -110,7 +124,7 @@ class Execution:
             self._future = self._call.call()
             ended = await self._drive(until_head=True)
             if ended:
-                self._call.finish()
+                await self._complete()
         except Exception as exc:  # noqa: BLE001 - mapped once, here
             error = as_guest_error(exc, self._guest, self._limits)  # looks at the memory: before the store is freed
             if isinstance(error, GuestError):
@@ -135,7 +149,7 @@ class Execution:
             log=self._guest.log.text if self._guest.log else "",
         )
         if ended:
-            response.body = output.take_all()
+            response.body = output.whole_body()
             self._keep()
             self._stop()
         else:
@@ -174,7 +188,7 @@ class Execution:
         """The rest of a run whose head is out: errors go to the reader of the body."""
         try:
             await self._drive(until_head=False)
-            self._call.finish()
+            await self._complete()
             self._keep()
         except Exception as exc:  # noqa: BLE001 - mapped once, here, for whoever reads the body
             self._guest.output.error = as_guest_error(exc, self._guest, self._limits)
@@ -214,7 +228,7 @@ class Execution:
                     return True
                 self._check_limits()
                 continue
-            done = await self._poll_on_pool() if self._heavy else self._poll()
+            done = await self._on_pool(self._poll) if self._heavy else self._poll()
             if done:
                 raw.future_delete(self._future)
                 self._future = None
@@ -227,10 +241,18 @@ class Execution:
                 self._heavy = True
                 guest.on_loop = False
 
+    async def _complete(self) -> None:
+        """Complete the response, which can run more of the guest: its post-return."""
+        if self._heavy:
+            await self._on_pool(self._call.finish)
+        else:
+            self._call.finish()
+
     def _resume(self) -> bool:
         """Call a guest again that runs in several calls. False: it has to wait first if it is suspended, else it is done."""
         resume = self._guest.resume
         self._future = None if resume is None else resume()
+        self._guest.on_loop = not self._heavy
         return self._future is not None
 
     def _check_limits(self) -> None:
@@ -267,14 +289,14 @@ class Execution:
         guest.cpu_s += thread_time() - begin
         return done
 
-    async def _poll_on_pool(self) -> bool:
-        """One slice on a thread of the pool. Never leaves a poll running behind."""
-        job = self._pool.submit(self._poll)
+    async def _on_pool(self, step: Callable[[], T]) -> T:
+        """One slice, or the end of the run, on a thread of the pool. Never leaves it running behind."""
+        job = self._pool.submit(step)
         try:
             return await asyncio.wrap_future(job)
         except asyncio.CancelledError:
             if not job.cancel():
-                while not job.done():  # at most one tick
+                while not job.done():  # at most one tick, or what a post-return may take
                     await _uncancelled_pause()
             raise
 
@@ -288,6 +310,7 @@ class Execution:
         if self._future is not None:
             raw.future_delete(self._future)
             self._future = None
+        self._pace.ran(self._guest.cpu_s)
         self._call.close()
         self._ticker.leave()
 
@@ -312,6 +335,10 @@ class GuestBody:
     async def next(self) -> bytes | None:
         """The next chunk of at most 64 KiB; None at the end. Raises the GuestError that ended the guest."""
         return await self._output.next()
+
+    def trailers(self) -> Headers:
+        """What the guest has finished its body with."""
+        return self._output.trailers()
 
     def close(self) -> None:
         """Stop the guest if it still runs. `GuestResponse.ended` says when it has stopped."""

@@ -28,6 +28,7 @@ from edgesim.wasm.execution import Execution
 from edgesim.wasm.flat.plan import Plan
 from edgesim.wasm.guest import NO_GRANTS, GuestRequest
 from edgesim.wasm.keeping import KeptInstance
+from edgesim.wasm.pace import Pace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from edgesim.model.worker import Abi, Component, Limits
     from edgesim.wasm.compile import Answer, Floor
     from edgesim.wasm.engine import Tier
+    from edgesim.wasm.execution import Call
     from edgesim.wasm.guest import Grants, GuestResponse
 
 WARM_UP_WALL_S: Final = 2.0
@@ -59,13 +61,14 @@ class Inspection:
 class _Module:
     """A linked worker that any number of `LoadedWorker`s share."""
 
-    __slots__ = ("abi", "artifact_bytes", "linked", "tier", "users", "warm", "warmed_with")
+    __slots__ = ("abi", "artifact_bytes", "linked", "pace", "tier", "users", "warm", "warmed_with")
 
     def __init__(self, compiled: Compiled, linked: Linked) -> None:
         self.abi: Abi = compiled.facts.abi
         self.tier: Tier = compiled.facts.tier
         self.artifact_bytes = compiled.artifact.size_bytes
         self.linked = linked
+        self.pace = Pace()
         self.users = 0
         self.warm = False
         """Whether it has had its warm-up run."""
@@ -128,15 +131,19 @@ class LoadedWorker:
         else:
             linked, instance = kept.take(self._module.linked)
             call = linked.start(request, limits, grants, instance)
-        return await Execution(call, limits, self._runtime.ticker, self._runtime.pool, kept).run()
+        return await self._execution(call, limits, kept).run()
 
     async def prepare(self, limits: Limits, grants: Grants = NO_GRANTS) -> KeptInstance:
         """An instance that has not served yet. Raises GuestError when it cannot be made."""
         kept = KeptInstance()
         linked, _ = kept.take(self._module.linked)
         call = linked.start(_warm_up_request(limits), limits, grants)
-        await Execution(call, limits, self._runtime.ticker, self._runtime.pool, kept).prepare()
+        await self._execution(call, limits, kept).prepare()
         return kept
+
+    def _execution(self, call: Call, limits: Limits, kept: KeptInstance | None) -> Execution:
+        runtime = self._runtime
+        return Execution(call, limits, runtime.ticker, runtime.pool, pace=self._module.pace, kept=kept)
 
     async def warm_up(self, limits: Limits, grants: Grants = NO_GRANTS) -> bool:
         """Run the guest once for `GET /`, without a way out, so that no request pays for pages that are touched first.
@@ -148,7 +155,7 @@ class LoadedWorker:
             return False
         module.warm = True
         module.warmed_with = (limits, grants)
-        await self._runtime.warm_up(module.linked, limits, grants)
+        await self._runtime.warm_up(module.linked, module.pace, limits, grants)
         return True
 
 
@@ -234,12 +241,12 @@ class Runtime:
         if module.users == 0 and self._modules.get(worker.digest) is module:
             del self._modules[worker.digest]
 
-    async def warm_up(self, linked: Linked, limits: Limits, grants: Grants) -> None:
+    async def warm_up(self, linked: Linked, pace: Pace, limits: Limits, grants: Grants) -> None:
         """Run a guest once for nothing; see `LoadedWorker.warm_up`."""
         limits = replace(limits, wall_s=min(limits.wall_s, WARM_UP_WALL_S))
         call = linked.start(_warm_up_request(limits), limits, replace(grants, outbound=None))
         with suppress(errors.EdgesimError):
-            response = await Execution(call, limits, self.ticker, self.pool).run()
+            response = await Execution(call, limits, self.ticker, self.pool, pace=pace).run()
             if not isinstance(response.body, bytes):
                 response.body.close()
             if response.ended is not None and not response.ended.done:
@@ -327,7 +334,7 @@ class Runtime:
             return
         module = self._modules.get(digest)
         if module is not None and module.warmed_with is not None:
-            await self.warm_up(linked, *module.warmed_with)
+            await self.warm_up(linked, module.pace, *module.warmed_with)
         if module is not None:
             module.linked, module.tier, module.artifact_bytes = linked, "cranelift", better.artifact.size_bytes
 

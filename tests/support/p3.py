@@ -16,6 +16,7 @@ from edgesim.wasm.guest import NO_GRANTS
 from edgesim.wasm.host import host_functions
 from edgesim.wasm.host.p3 import p3_functions
 from edgesim.wasm.keeping import KeptInstance
+from edgesim.wasm.pace import Pace
 from tests.support.wasm import GENEROUS
 from tests.support.wasm import request as make_request
 
@@ -215,7 +216,7 @@ class P3Guests:
         linked = self._linked.get(key) or self._linked.setdefault(key, self.link(handle, callback))
         instance = None if kept is None else kept.take(linked)[1]
         call = linked.start(request or make_request(), limits, grants, instance)
-        return await Execution(call, limits, self._ticker, self._pool, kept).run()
+        return await Execution(call, limits, self._ticker, self._pool, pace=Pace(), kept=kept).run()
 
     def close(self) -> None:
         """Stop the threads."""

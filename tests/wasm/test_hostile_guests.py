@@ -112,6 +112,7 @@ async def test_more_guests_than_the_pool_are_refused(runtime, tmp_path):
     The kernel's limit on memory mappings may come before the pool's: this process has the pools of other tests too.
     """
     worker = await load(runtime, tmp_path, hello("wagi"))
+    await runtime.improved(worker.digest)  # each compiler's code has a pool of its own
     limits = replace(GENEROUS, memory_bytes=MIB)
     waiting = []
 

@@ -2,16 +2,18 @@
 
 import asyncio
 import hashlib
+import threading
 from dataclasses import replace
 
 import pytest
 from wasmtime import wat2wasm
 
-from edgesim.errors import AbiMismatchError, BundleError, BundleTooLargeError, StartError, TrustError
+from edgesim.errors import AbiMismatchError, BundleError, BundleTooLargeError, GuestCpuError, StartError, TrustError
 from edgesim.model.worker import Component
 from edgesim.wasm import compiler as compiler_module
+from edgesim.wasm.execution import Execution
 from edgesim.wasm.runtime import Runtime
-from tests.support.wasm import GENEROUS, hello, load, request
+from tests.support.wasm import GENEROUS, hello, hostile, load, request
 
 
 @pytest.fixture
@@ -251,3 +253,27 @@ async def test_threads_stop_with_the_runtime(tmp_path):
 
     assert runtime.ticker._thread is not None
     assert not runtime.ticker._thread.is_alive()
+
+
+async def test_after_a_heavy_guest_the_next_ones_of_its_worker_leave_the_loop_alone(runtime, tmp_path, monkeypatch):
+    """All slices, those that make the instance too, are on the pool; other workers stay on the loop's thread."""
+    slices = []
+    poll = Execution._poll
+    monkeypatch.setattr(Execution, "_poll", lambda run: slices.append(threading.current_thread()) or poll(run))
+    spinning = await load(runtime, tmp_path, hostile("wagi", "spin"))
+    light = await load(runtime, tmp_path, hello("wagi"))
+    limits = replace(GENEROUS, cpu_ms=20)
+    with pytest.raises(GuestCpuError):
+        await spinning.run(request(), limits)
+    first = slices.copy()
+    slices.clear()
+    with pytest.raises(GuestCpuError):
+        await spinning.run(request(), limits)
+    second = slices.copy()
+    slices.clear()
+    await light.run(request(), limits)
+
+    here = threading.main_thread()
+    assert first[0] is here
+    assert here not in second
+    assert set(slices) == {here}

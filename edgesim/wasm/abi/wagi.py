@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from ctypes import addressof, c_void_p
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import unquote
 
@@ -220,9 +220,9 @@ class LinkedCommand:
             raw.instance_pre_delete(self.pre)
 
 
-@cache
+@lru_cache(maxsize=2)
 def _linker(engine: Any) -> tuple[Any, list[Any]]:
-    """All of preview 1, once per engine."""
+    """All of preview 1, once per engine. A process has two; those of runtimes before must not be kept, with their pools."""
     return p1.make_linker(engine)
 
 

@@ -94,7 +94,6 @@ class FlatHttpCall:
         """Let the guest clean up, outside of a fiber: it cannot call out, and has `NESTED_INLINE_CPU_S`."""
         guest = self.guest
         begin = guest.slice_began_s = thread_time()
-        guest.on_loop = True
         guest.enter_locked(guest.named(name), (c_uint64 * 2)(), 0)
         guest.cpu_s += thread_time() - begin
 

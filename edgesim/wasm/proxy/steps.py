@@ -10,9 +10,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from edgesim.errors import GuestError, GuestTrapError
-from edgesim.wasm.execution import INLINE_CPU_S
 from edgesim.wasm.faults import as_guest_error
 from edgesim.wasm.guest import Exited
+from edgesim.wasm.pace import INLINE_CPU_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
