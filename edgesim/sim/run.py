@@ -19,17 +19,20 @@ from edgesim.core.router import RankingPolicy, Router
 from edgesim.model.ids import HostId
 from edgesim.model.stream import key, numbered
 from edgesim.sim.kernel import Kernel
+from edgesim.sim.machine import Machine
 from edgesim.sim.world import SimWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from edgesim.core.pop import Pop
     from edgesim.model.events import Event
     from edgesim.model.geo import Place
-    from edgesim.model.ids import AppName, PopId
+    from edgesim.model.ids import AppName, Digest, PopId
     from edgesim.model.topology import Topology
     from edgesim.model.worker import Release
+    from edgesim.results.profile import EdgeProfile
+    from edgesim.sim.costs import Measured
     from edgesim.sim.leaves import Costs
 
 DEADLINE_S = 10.0
@@ -49,7 +52,25 @@ class Simulation:
         on_event: Callable[[Event], None],
         hosts: int = 3,
         kernel: Kernel | None = None,
+        measured: Mapping[Digest, Measured] | None = None,
+        edge: EdgeProfile | None = None,
+        time_scale: float = 1.0,
     ) -> None:
+        """Set a world up.
+
+        Args:
+            topology: its PoPs and routing.
+            network: delays between clients and PoPs.
+            policy: the routing policy.
+            costs: what things take whose costs were not measured.
+            seed: of everything that is drawn.
+            on_event: told of everything but beats.
+            hosts: processes that the PoPs are dealt out to, as `edgesim up --processes`.
+            kernel: another one than the usual.
+            measured: costs by the digest of a component's file.
+            edge: the edge's own share of each request's time; None leaves it out.
+            time_scale: how much of the modelled network time passes.
+        """
         self.kernel = kernel or Kernel()
         self.pops = {spec.id: make_pop(spec) for spec in topology.pops}
         self.host_of = assign(list(self.pops), [HostId(f"host{n + 1}") for n in range(hosts)])
@@ -59,11 +80,20 @@ class Simulation:
             health=health,
             network=network,
             retry=topology.routing.retry,
+            time_scale=time_scale,
         )
         self.world = SimWorld(
-            self.kernel, pops=self.pops, host_of=self.host_of, health=health, costs=costs, on_event=on_event
+            self.kernel,
+            pops=self.pops,
+            host_of=self.host_of,
+            health=health,
+            costs=costs,
+            on_event=on_event,
+            measured=measured,
+            seed=seed,
+            machine=None if edge is None else Machine(edge, self.host_of.values()),
         )
-        self._costs = costs
+        self._bus_s = costs.bus_s if edge is None else edge.distribute_s
         self._seed = seed
         self._gen = 0
         self._releases: dict[AppName, Release] = {}
@@ -76,7 +106,7 @@ class Simulation:
 
     def deploy(self, at_s: float, release: Release) -> None:
         """Roll a release out to every PoP at `at_s`."""
-        self.kernel.at(at_s, lambda: self._deploy(release))
+        self.kernel.at(at_s, lambda: self.roll_out(release))
 
     def kill(self, at_s: float, pop: PopId) -> None:
         """Kill a PoP at `at_s`."""
@@ -84,7 +114,7 @@ class Simulation:
 
     def restart(self, at_s: float, pop: PopId) -> None:
         """Start a killed PoP again at `at_s`, with what it has on disk."""
-        self.kernel.at(at_s, lambda: self._restart(self.pops[pop]))
+        self.kernel.at(at_s, lambda: self.bring_back(self.pops[pop]))
 
     def arrive(self, arrivals: Iterable[tuple[float, AppName, str, Place]]) -> None:
         """Requests to come: (time, app, path, client), sorted by time. Each comes on a connection of its own."""
@@ -104,7 +134,8 @@ class Simulation:
             )
             yield at_s, lambda request=request: self.kernel.spawn(front_door(self.world, self.door, request), "request")
 
-    def _deploy(self, release: Release) -> None:
+    def roll_out(self, release: Release) -> int:
+        """Send a release on its way to every PoP now; returns the generation of its documents."""
         self._gen += 1
         self._releases[release.app] = release
         for pop in self.pops.values():
@@ -112,9 +143,11 @@ class Simulation:
                 pop=pop.spec.id, epoch=1, gen=self._gen, issued_s=0.0, apps=tuple(self._releases.values())
             )
             self._documents[pop.spec.id] = document
-            self.world.spawn(self._distribute(pop, document, self._costs.bus_s), f"deploy:{pop.spec.id}")
+            self.world.spawn(self._distribute(pop, document, self._bus_s), f"deploy:{pop.spec.id}")
+        return self._gen
 
-    def _restart(self, pop: Pop) -> None:
+    def bring_back(self, pop: Pop) -> None:
+        """Begin a PoP's next life now, with what it has on disk; one that lives is left alone."""
         if not pop.alive:
             pop.restart()
             document = self._documents.get(pop.spec.id)

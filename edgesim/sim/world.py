@@ -13,6 +13,7 @@ from edgesim.core.serve import serve_at_pop
 from edgesim.core.waiter import TIMED_OUT, TimedOut, Waiter
 from edgesim.errors import PopUnreachableError
 from edgesim.model.events import HealthReported
+from edgesim.model.ids import NO_POP
 from edgesim.sim.kernel import Kernel, sleep, wait
 from edgesim.sim.leaves import ModelledLeaves
 
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from edgesim.core.pop import Pop
     from edgesim.core.request import Request, Response
     from edgesim.model.events import Event
-    from edgesim.model.ids import HostId, PopId
+    from edgesim.model.ids import Digest, HostId, PopId
+    from edgesim.sim.costs import Measured
     from edgesim.sim.kernel import Flow
     from edgesim.sim.leaves import Costs
+    from edgesim.sim.machine import Machine
 
 T = TypeVar("T")
 
@@ -52,15 +55,32 @@ class SimWorld:
         health: HealthTable,
         costs: Costs,
         on_event: Callable[[Event], None],
+        measured: Mapping[Digest, Measured] | None = None,
+        seed: int = 0,
+        machine: Machine | None = None,
     ) -> None:
+        """Make a world.
+
+        Args:
+            kernel: who carries flows out.
+            pops: the PoPs.
+            host_of: PoP to its process.
+            health: what the front door believes of them.
+            costs: what things take whose costs were not measured.
+            on_event: told of everything but beats.
+            measured: costs by the digest of a component's file.
+            seed: of what no request's stream draws.
+            machine: the edge's own share of each request's time; None leaves it out.
+        """
         self.kernel = kernel
         self.pops = pops
         self._host_of = host_of
         self._health = health
         self._costs = costs
         self._on_event = on_event
+        self._machine = machine
         self._visitors: dict[PopId, dict[Flow, None]] = {pop: {} for pop in pops}
-        leaves = ModelledLeaves(self, costs, host_of)
+        leaves = ModelledLeaves(self, costs, host_of, measured=measured, seed=seed)
         self.fetch_bundle = leaves.fetch_bundle
         self.load_worker = leaves.load_worker
         self.unload_worker = leaves.unload_worker
@@ -88,6 +108,12 @@ class SimWorld:
 
     async def forward(self, pop: PopId, request: Request) -> Response:
         """Serve at the PoP, in this flow; a kill is thrown into it."""
+        if self._machine is not None:
+            bits = request.stream.bits()
+            delay_s = self._machine.delay_s(self._host_of[pop], self.kernel.now_s, bits)
+            if request.connection.pop == NO_POP:
+                delay_s += self._machine.connect_s(bits)
+            await sleep(delay_s)
         target = self.pops[pop]
         if not target.alive:
             raise PopUnreachableError(f"{pop} refused the connection")

@@ -15,7 +15,7 @@ from edgesim.model.topology import HealthSpec
 from edgesim.sim.kernel import Kernel
 from edgesim.sim.leaves import Costs, past_deadline
 from edgesim.sim.world import SimWorld
-from tests.support.request_path import FRA, LHR, request, run, serve, spawn, spec
+from tests.support.request_path import APP, FRA, LHR, request, run, serve, spawn, spec
 
 
 def world(**costs):
@@ -105,11 +105,12 @@ def test_past_deadline():
 def test_modelled_failures():
     """A share of the guests traps, and of the origin's answers breaks."""
     w = world(failing_share=1.0)
+    worker = w.pops[FRA].apps[APP].worker("/w")
 
     assert run(w, w.forward(FRA, request())).outcome == "guest_error"
     assert run(w, w.forward(FRA, request("/other", now_s=w.now()))).outcome == "origin_error"
     with pytest.raises(GuestTrapError):
-        run(w, w.run_worker(w.pops[FRA], None, request(now_s=w.now()), None))
+        run(w, w.run_worker(w.pops[FRA], worker, request(now_s=w.now()), None))
     with pytest.raises(OriginError):
         run(w, w.fetch_origin(w.pops[FRA], request(now_s=w.now())))
 
