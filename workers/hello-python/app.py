@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - the component's main module, not a package's
 """A worker in Python: says hello from the PoP it runs on."""
 
 from componentize_py_types import Ok

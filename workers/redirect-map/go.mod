@@ -1,0 +1,3 @@
+module redirect-map
+
+go 1.21
