@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -176,13 +175,12 @@ class _References:
                 step = entry.get(verb)
                 if not isinstance(step, dict):
                     continue
-                given = {f.name: step[f.name] for f in fields(model.kind) if f.name in step}
-                if None in given.values() or (not given and step):
+                try:
+                    found = model.model_validate(step)
+                except ValidationError:
                     continue  # reported with the form
                 try:
-                    model.kind(**given)
-                except TypeError:
-                    continue  # reported with the form
+                    found.step()
                 except ValueError as exc:
                     message, _, hint = str(exc).partition("; ")
                     yield self._source.problem(("timeline", index, verb), message, hint)

@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from edgesim.config.catalogue import find_metro, load_access, load_metros
-from edgesim.config.units import Seconds
+from edgesim.config.units import Seconds, Share
 from edgesim.config.validation import FileModel, did_you_mean
 from edgesim.errors import UsageError
 from edgesim.scenario import steps, thresholds
@@ -248,14 +248,13 @@ class StepFile(FileModel):
 
     def step(self) -> Step:
         """The step as a value. Raises ValueError when its fields do not fit together."""
-        value = self.kind(
-            **{name: getattr(self, name) for name in type(self).model_fields if name not in _STEP_RESERVED}
-        )
+        value = self.kind(**{f.name: getattr(self, f.name) for f in fields(self.kind)})
         assert isinstance(value, Step)
         return value
 
 
 _STEP_RESERVED: Final = ("strategy", "steps", "pause")
+_STEP_TYPES: Final[dict[Any, Any]] = {steps.Duration: Seconds, steps.Share: Share}
 
 
 def _step_models() -> dict[str, type[StepFile]]:
@@ -263,9 +262,13 @@ def _step_models() -> dict[str, type[StepFile]]:
     models: dict[str, type[StepFile]] = {}
     for name in sorted(info.name for info in iter_modules(steps.__path__)):
         kind = import_module(f"{steps.__name__}.{name}").Step
-        hints = get_type_hints(kind)
+        hints = get_type_hints(kind, include_extras=True)
         members: dict[str, Any] = {
-            f.name: (hints[f.name], ... if f.default is MISSING else f.default) for f in fields(kind)
+            f.name: (
+                Annotated[_STEP_TYPES.get(hints[f.name], hints[f.name]), Field(alias=f.name.rstrip("_"))],
+                ... if f.default is MISSING else f.default,
+            )
+            for f in fields(kind)
         }
         if name == "deploy":
             members |= dict.fromkeys(_STEP_RESERVED, (Reserved, None))
@@ -296,7 +299,7 @@ class EntryBase(FileModel):
         return found
 
 
-_PLANNED_STEPS: Final = ("rollback", "partition", "latency", "loss", "purge", "scale")
+_PLANNED_STEPS: Final = ("purge", "scale")
 _entry_members: dict[str, Any] = {name: (model | None, None) for name, model in STEPS.items()}
 _entry_members |= {name: (Reserved, None) for name in _PLANNED_STEPS if name not in STEPS}
 if TYPE_CHECKING:
