@@ -79,6 +79,10 @@ class Chunks:
         at %= len(self.data)
         return self.data[at : at + 65536]
 
+    def trailers(self):
+        """None."""
+        return ()
+
     def close(self) -> None:
         """Nothing to do."""
 

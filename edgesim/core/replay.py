@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from edgesim.model.http import Body
+    from edgesim.model.http import Body, Headers
 
 REPLAY_BYTES_MAX: Final = 64 * 1024
 """What is kept of a request body for failover (docs/architecture.md, death)."""
@@ -40,6 +40,10 @@ class ReplayBody:
             self._kept.append(chunk)
             self._at += 1
         return chunk
+
+    def trailers(self) -> Headers:
+        """The source's."""
+        return self._source.trailers()
 
     def rewind(self) -> bool:
         """Start again from the beginning; False when that is no longer possible."""

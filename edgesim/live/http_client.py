@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from edgesim.errors import EdgesimError
+from edgesim.live.trailers import TrailedAnswer, TrailedPayload
 from edgesim.model.http import HOP_BY_HOP
 
 if TYPE_CHECKING:
@@ -65,7 +66,11 @@ class Upload:
         self._body = body
         self.answer: aiohttp.ClientResponse | None = None
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    def payload(self) -> TrailedPayload:
+        """For aiohttp's `data`."""
+        return TrailedPayload(self._chunks(), self._body)
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
         """The body. If it fails while the answer is coming, the connection ends: else both sides wait for each other."""
         try:
             while (chunk := await self._body.next()) is not None:
@@ -91,6 +96,10 @@ class AnswerBody:
             return await next_chunk(self._answer)
         except (aiohttp.ClientError, OSError) as exc:
             raise self._broken() from exc
+
+    def trailers(self) -> Headers:
+        """What came after it, from connections that keep that."""
+        return self._answer.trailers() if isinstance(self._answer, TrailedAnswer) else ()
 
     def close(self) -> None:
         """Give the connection back when the body was read to its end, else drop it."""

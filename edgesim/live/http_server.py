@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import HttpVersion11, web
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
+from aiohttp.http_parser import HttpRequestParser
+from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE, RequestHandler, _ErrInfo
 from multidict import CIMultiDict
 
 from edgesim.errors import EdgesimError, GuestOutputError, RequestError
 from edgesim.live.client_fields import PREFIX
+from edgesim.live.trailers import Tail, announce, write_trailers
 from edgesim.model.http import HOP_BY_HOP
 
 if TYPE_CHECKING:
@@ -45,12 +47,17 @@ _OURS: Final = ("x-edgesim-", PREFIX)
 class IncomingBody:
     """A request's body, read from the connection as it is asked for, up to a limit."""
 
-    __slots__ = ("_left", "_limit", "_stream", "_transport")
+    __slots__ = ("_left", "_limit", "_stream", "_tail", "_transport")
 
     def __init__(
-        self, stream: StreamReader, limit_bytes: int, expects_continue: asyncio.WriteTransport | None = None
+        self,
+        stream: StreamReader,
+        limit_bytes: int,
+        expects_continue: asyncio.WriteTransport | None = None,
+        tail: Tail | None = None,
     ) -> None:
         self._stream = stream
+        self._tail = tail
         self._transport = expects_continue
         """Set while a client that sent `Expect: 100-continue` waits for leave to send."""
         self._limit = self._left = limit_bytes
@@ -78,6 +85,10 @@ class IncomingBody:
         if self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110 §10.1.1: this hop's to answer
             self._transport = None
+
+    def trailers(self) -> Headers:
+        """What a chunked body ended with."""
+        return () if self._tail is None else self._tail.fields
 
     def close(self) -> None:
         """Nothing: aiohttp drains or closes the connection itself."""
@@ -120,7 +131,9 @@ def request_body(request: web.BaseRequest, limit_bytes: int) -> IncomingBody | N
     if (request.content_length or 0) > limit_bytes:
         raise too_large(limit_bytes)
     waits = request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11
-    body = IncomingBody(request.content, limit_bytes, request.transport if waits else None)
+    protocol = request.protocol
+    tail = protocol.tail_of(request.content) if isinstance(protocol, _Protocol) else None
+    body = IncomingBody(request.content, limit_bytes, request.transport if waits else None, tail)
     if waits:
         request[_WAITING] = body
     return body
@@ -153,16 +166,16 @@ async def send(
     response = web.StreamResponse(status=status, headers=headers)
     has_body = request.method != "HEAD" and status not in (204, 304)  # RFC 9110 §6.4.1
     announced = headers.get("content-length")
-    if announced is None and has_body:
+    chunked = announced is None and has_body
+    if chunked:
         response.enable_chunked_encoding()
+        announce(response.headers, body)
     try:
         await response.prepare(request)
-        sent = 0
-        while has_body and (chunk := await body.next()) is not None:
-            await response.write(chunk)
-            sent += len(chunk)
-        if has_body and announced is not None and announced != str(sent):
-            raise GuestOutputError(f"the body has {sent} bytes, content-length says {announced}")  # noqa: TRY301
+        if has_body:
+            await _pass_on(body, response, announced)
+        if chunked:
+            await write_trailers(request.writer, body)
         await response.write_eof()
     except BaseException as exc:
         if isinstance(exc, EdgesimError):  # its status cannot be sent any more
@@ -172,6 +185,16 @@ async def send(
     finally:
         body.close()
     return response
+
+
+async def _pass_on(body: Body, response: web.StreamResponse, announced: str | None) -> None:
+    """The body of an answer. Raises GuestOutputError unless it is as long as announced, and what `body` raises."""
+    sent = 0
+    while (chunk := await body.next()) is not None:
+        await response.write(chunk)
+        sent += len(chunk)
+    if announced is not None and announced != str(sent):
+        raise GuestOutputError(f"the body has {sent} bytes, content-length says {announced}")
 
 
 class _SmallResponse(web.StreamResponse):
@@ -225,15 +248,44 @@ def to_multidict(headers: Headers) -> CIMultiDict[str]:
 class _Protocol(RequestHandler):
     """Answers requests that aiohttp cannot parse in the edge's own words, and tells readers of a body that it is malformed."""
 
+    tail: Tail | None = None
+    """Of the last request, if its body is chunked."""
+
     def data_received(self, data: bytes) -> None:
         """Parse. Of what is wrong within a body aiohttp 3.14 makes a malformed request after it, and its reader waits on."""
         known = len(self._messages)
         super().data_received(data)
-        if len(self._messages) > known and isinstance(self._messages[-1][0], _ErrInfo):
-            before = self._messages[-2][1] if len(self._messages) > 1 else self._body_in_hand()
-            if before is not None and not before.is_eof():
-                before.set_exception(web.RequestPayloadError("malformed body"))
-                self._lingering_time = 0.0  # nothing that follows can be understood
+        if len(self._messages) > known:
+            message, stream = self._messages[-1]
+            if isinstance(message, _ErrInfo):
+                self._refuse_body()
+            else:
+                self.tail = Tail(stream) if message.chunked else None
+        if self.tail is not None and self.tail.add(data):
+            # aiohttp 3.14 makes the last trailer of a request a field of the next one, which on the hop is somebody else's.
+            self._parser = HttpRequestParser(
+                self,
+                self._loop,
+                self._read_bufsize,
+                max_line_size=self.max_line_size,
+                max_field_size=self.max_field_size,
+                max_headers=self.max_headers,
+                payload_exception=web.RequestPayloadError,
+                auto_decompress=False,
+                max_msg_queue_size=MAX_MSG_QUEUE_SIZE,
+            )
+
+    def tail_of(self, stream: StreamReader) -> Tail | None:
+        """Of a request's body; None when it is not chunked, or its client has sent another request since."""
+        tail = self.tail
+        return tail if tail is not None and tail.stream is stream else None
+
+    def _refuse_body(self) -> None:
+        """What cannot be parsed follows the request before it, or is in its body."""
+        before = self._messages[-2][1] if len(self._messages) > 1 else self._body_in_hand()
+        if before is not None and not before.is_eof():
+            before.set_exception(web.RequestPayloadError("malformed body"))
+            self._lingering_time = 0.0  # nothing that follows can be understood
 
     def _body_in_hand(self) -> StreamReader | None:
         """The body of the request that is being answered."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgesim.core.pop import Pop
     from edgesim.core.request import Request, Response
     from edgesim.core.world import World
-    from edgesim.model.http import Body
+    from edgesim.model.http import Body, Headers
     from edgesim.model.ids import PopId
 
 
@@ -57,6 +57,10 @@ class _Streamed:
         if self._killed:  # what a stopped guest left is not its answer
             raise self._broken()
         return chunk
+
+    def trailers(self) -> Headers:
+        """The sender's."""
+        return self._body.trailers()
 
     def close(self) -> None:
         """Stop the sender."""

@@ -95,7 +95,7 @@ class LiveOrigins:
             request.method,
             URL(origin.url.rstrip("/") + request.target, encoded=True),
             headers=headers,
-            data=None if upload is None else upload.chunks(),
+            data=None if upload is None else upload.payload(),
             allow_redirects=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )

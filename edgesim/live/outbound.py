@@ -22,6 +22,7 @@ from yarl import URL
 from edgesim.live.http_client import fields_of, next_chunk
 from edgesim.live.http_server import FIELD_BYTES_MAX, FIELDS_MAX, to_multidict
 from edgesim.live.outbound_errors import ProhibitedAddressError, outbound_error
+from edgesim.live.trailers import TrailedAnswer, TrailedPayload, keep_trailers
 from edgesim.model.http import BytesBody
 from edgesim.model.outbound import PORTS, SELF, is_localhost, is_special, parse_address, parse_allowed_host
 from edgesim.wasm.outbound import OutboundError, OutboundResponse
@@ -173,7 +174,11 @@ class _Upload:
         self.error: OutboundError | None = None
         """Why the guest's body broke off; it is the whole request's error then."""
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    def payload(self) -> TrailedPayload:
+        """For aiohttp's `data`."""
+        return TrailedPayload(self._chunks(), self._body)
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
         """The body. The guest is told when nobody reads it any more."""
         try:
             while (chunk := await self._body.next()) is not None:
@@ -199,7 +204,7 @@ async def _exchange(
                 request.method,
                 url,
                 headers=fields,
-                data=body if upload is None else upload.chunks(),
+                data=body if upload is None else upload.payload(),
                 allow_redirects=False,
                 skip_auto_headers=_SKIPPED,
                 trace_request_ctx=clock,
@@ -215,7 +220,7 @@ async def _exchange(
     if request.method == "HEAD" or answer.status in (204, 304):
         content.close()
         content = BytesBody(b"")
-    return OutboundResponse(status=answer.status, headers=fields_of(answer), body=content)
+    return OutboundResponse(status=answer.status, headers=fields_of(answer), body=content, trailers=content.trailers)
 
 
 class _AnswerBody:
@@ -242,6 +247,10 @@ class _AnswerBody:
                 raise self._upload.error from exc
             raise outbound_error(exc) from exc
 
+    def trailers(self) -> Headers:
+        """What came after it."""
+        return self._answer.trailers() if isinstance(self._answer, TrailedAnswer) else ()
+
     def close(self) -> None:
         """Give the connection back when the body was read to its end, else drop it."""
         if self._answer.content.at_eof():
@@ -264,7 +273,8 @@ def _session(*, guarded: bool) -> aiohttp.ClientSession:
         use_dns_cache=guarded,
     )
     return aiohttp.ClientSession(
-        connector=connector,
+        connector=keep_trailers(connector),
+        response_class=TrailedAnswer,
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(total=None),
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -78,6 +78,10 @@ class _CountedBody:
         self.size_bytes += len(chunk or b"")
         return chunk
 
+    def trailers(self) -> Headers:
+        """The sender's."""
+        return self._body.trailers()
+
     def close(self) -> None:
         """Stop the sender."""
         self._body.close()

@@ -17,6 +17,7 @@ from yarl import URL
 from edgesim.errors import DeadlineExceededError, EdgesimError, PopUnreachableError
 from edgesim.live import hop
 from edgesim.live.http_client import AnswerBody, Upload, fields_of
+from edgesim.live.trailers import TrailedAnswer, keep_trailers
 
 if TYPE_CHECKING:
     from edgesim.core.request import Request, Response
@@ -39,7 +40,8 @@ class HttpTransport:
         self._token = token
         self._urls: dict[PopId, str] = {}
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0, force_close=False),
+            connector=keep_trailers(aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0, force_close=False)),
+            response_class=TrailedAnswer,
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=2.0),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
@@ -76,7 +78,7 @@ class HttpTransport:
                     request.method,
                     URL(base + request.target, encoded=True),
                     headers=headers,
-                    data=None if upload is None else upload.chunks(),
+                    data=None if upload is None else upload.payload(),
                     allow_redirects=False,
                 )
                 if upload is not None:

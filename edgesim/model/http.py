@@ -8,7 +8,7 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 """Header fields in their order, names in lowercase, values as received."""
 
 HOP_BY_HOP = frozenset(
-    {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+    {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "transfer-encoding", "upgrade"}
 )  # fmt: skip
 """Fields that end at each hop (RFC 9110 §7.6.1)."""
 
@@ -20,6 +20,10 @@ class Body(Protocol):
         """The next chunk, never empty; None at the end. Raises an EdgesimError when the sender fails."""
         ...
 
+    def trailers(self) -> Headers:
+        """The trailer fields (RFC 9110 §6.5), names in lowercase: complete once `next` has given None."""
+        ...
+
     def close(self) -> None:
         """Stop the sender. Idempotent, never suspends; must be called also after the end."""
         ...
@@ -28,15 +32,20 @@ class Body(Protocol):
 class BytesBody:
     """A body that is already in memory."""
 
-    __slots__ = ("_data",)
+    __slots__ = ("_data", "_trailers")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, trailers: Headers = ()) -> None:
         self._data: bytes | None = data or None
+        self._trailers = trailers
 
     async def next(self) -> bytes | None:
         """The whole body at once, then None."""
         data, self._data = self._data, None
         return data
+
+    def trailers(self) -> Headers:
+        """Known from the beginning."""
+        return self._trailers
 
     def close(self) -> None:
         """Forget the rest."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import GuestOutputError, RequestError
+from edgesim.model.http import BytesBody
 from edgesim.wasm.files import FileTree
 from edgesim.wasm.outbound import OutboundError
 
@@ -185,6 +186,10 @@ class Input:
         finally:
             self._pulling = None
 
+    def trailers(self) -> Headers:
+        """The sender's, once `drained`."""
+        return () if self._body is None else self._body.trailers()
+
     def close(self) -> None:
         """Stop the sender. On the loop."""
         self.ended = True
@@ -197,7 +202,7 @@ class Input:
 class Pipe:
     """Bytes that the guest writes and the loop reads, through a window. Subclasses say what is too much."""
 
-    __slots__ = ("_chunks", "_limit", "_more", "_read", "_room", "_written", "closed", "ended", "error")
+    __slots__ = ("_chunks", "_limit", "_more", "_read", "_room", "_written", "closed", "ended", "error", "trailing")
 
     def __init__(self, limit_bytes: int) -> None:
         self.ended = False
@@ -206,6 +211,8 @@ class Pipe:
         """What the reader gets instead of the end."""
         self.closed = False
         """Nobody reads any more; what is written is dropped."""
+        self.trailing: Headers = ()
+        """Trailer fields, set before `ended`."""
         self._limit = limit_bytes
         self._chunks: deque[bytes] = deque()
         self._written = 0  # written on the fiber only
@@ -250,6 +257,10 @@ class Pipe:
         self.closed = True
         self._chunks.clear()
         self._room.set()
+
+    def trailers(self) -> Headers:
+        """See `model.http.Body`."""
+        return self.trailing
 
     def take_all(self) -> bytes:
         """Everything written and not read yet."""
@@ -297,6 +308,11 @@ class Output(Pipe):
             f"the worker's response body is larger than {self._limit} bytes",
             help="send less, or raise the worker's limit for responses",
         )
+
+    def whole_body(self) -> bytes | Body:
+        """Of a guest that has ended: what is not read yet; with trailers it is a stream, which has a place for them."""
+        data = self.take_all()
+        return BytesBody(data, self.trailing) if self.trailing else data
 
     def send_head(self, status: int, headers: Headers) -> None:
         """Set status and fields. Once."""

@@ -166,6 +166,10 @@ class Pieces:
         self.ahead_bytes = max(self.ahead_bytes, self.pulled_bytes - self.read_bytes)
         return piece
 
+    def trailers(self):
+        """None."""
+        return ()
+
     def close(self) -> None:
         """Remember it."""
         self.closed = True

@@ -151,6 +151,10 @@ async def test_a_megabyte_streams_through_a_bounded_window(worker):
             self.left -= 1
             return bytes([self.left]) * 65536
 
+        def trailers(self):
+            """None."""
+            return ()
+
         def close(self):
             self.closed = True
 
@@ -345,6 +349,10 @@ async def test_a_failing_sender_ends_the_guest_with_its_error(worker):
     class Broken:
         async def next(self):
             raise RequestError("the client sent half a chunk")
+
+        def trailers(self):
+            """None."""
+            return ()
 
         def close(self):
             pass

@@ -17,7 +17,7 @@ from edgesim.errors import (
     GuestWallError,
     RequestError,
 )
-from edgesim.model.http import header
+from edgesim.model.http import BytesBody, header
 from edgesim.model.worker import MIB, Limits
 from edgesim.wasm import guest_store
 from edgesim.wasm.files import FileTree
@@ -253,12 +253,16 @@ async def test_files_of_the_bundle(served, tmp_path):
 
 
 @having("/trailers")
-async def test_trailers_do_no_harm(served):
-    """A guest that asks for trailers and sends some: HTTP/1.1 clients of the edge send none, and get none."""
-    response = await served.ask("/trailers", b"a body", headers=TEXT)
+@pytest.mark.parametrize("trailers", [(), (("x-sum", "9"), ("x-odd", "\u00fc"))])
+async def test_trailers(served, trailers):
+    """A guest reads the trailers of its request, which may have none, and sends one of its own."""
+    response = await served.ask("/trailers", BytesBody(b"a body", trailers), headers=TEXT)
 
     assert response.status == 200
-    assert json.loads(await read_all(response)) == []
+    assert json.loads(await read_all(response)) == [list(each) for each in trailers]
+    await ended(response)
+    assert not isinstance(response.body, bytes)
+    assert response.body.trailers() == (("x-guest", served.name),)
 
 
 @having("/sub")

@@ -38,6 +38,10 @@ class Chunks:
         """The next chunk."""
         return self.left.pop(0) if self.left else None
 
+    def trailers(self):
+        """None."""
+        return ()
+
     def close(self):
         """Remember it."""
         self.closed = True

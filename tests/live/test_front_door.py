@@ -238,6 +238,10 @@ async def test_bodies_stream_both_ways_at_once(bench):
             first.set()
             return chunk
 
+        def trailers(self):
+            """None."""
+            return ()
+
         def close(self):
             pass
 

@@ -179,6 +179,10 @@ class CountedBody:
         self.pulled += len(self.chunk)
         return self.chunk
 
+    def trailers(self):
+        """None."""
+        return ()
+
     def close(self) -> None:
         """Counted."""
         self.closed += 1

@@ -109,6 +109,10 @@ class Slow:
         await asyncio.get_running_loop().create_future()
         return None
 
+    def trailers(self):
+        """None."""
+        return ()
+
     def close(self) -> None:
         """Remember it."""
         self.closed = True

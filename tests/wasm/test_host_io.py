@@ -32,6 +32,10 @@ class Chunks:
             raise chunk
         return chunk
 
+    def trailers(self):
+        """None."""
+        return ()
+
     def close(self):
         """Remember it."""
         self.closed = True

@@ -35,6 +35,10 @@ class Answer:
         """The next piece."""
         return self.chunks.pop(0) if self.chunks else None
 
+    def trailers(self):
+        """None."""
+        return ()
+
     def close(self):
         """Remember it."""
         self.closed = True

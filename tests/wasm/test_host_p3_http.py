@@ -50,6 +50,10 @@ class Echo:
             raise OutboundError("internal-error", "gone")
         return piece
 
+    def trailers(self):
+        """None."""
+        return ()
+
     def close(self):
         """Remember it."""
         self._upstream.closed.append(True)

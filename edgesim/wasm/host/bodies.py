@@ -1,7 +1,7 @@
 """wasi:http/types bodies and trailers, in both directions: of the request that the guest serves, and of those it sends.
 
 A body's stream is its child: the guest drops it before it finishes or drops the body, else it is ended, as the interface
-says. Trailers are checked and dropped on the way out; few come in, since aiohttp's parser leaves them out.
+says. Trailers come in and go out with whatever carries the body.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from edgesim.errors import GuestTrapError
+from edgesim.model.http import BytesBody
 from edgesim.wasm.guest import WINDOW_BYTES, RequestPipe
 from edgesim.wasm.host.fields import from_headers
 from edgesim.wasm.host.io import InputStream, OutputStream, Pollable
@@ -20,7 +21,7 @@ from edgesim.wasm.values import Err, Ok, Var
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgesim.model.http import Headers
+    from edgesim.model.http import Body, Headers
     from edgesim.wasm.component import ComponentGuest
     from edgesim.wasm.guest import Input, Pipe
     from edgesim.wasm.host.fields import Fields
@@ -135,6 +136,7 @@ class OutgoingBody:
         "child",
         "dropped",
         "expected_bytes",
+        "fields",
         "finished",
         "output",
         "taken",
@@ -150,6 +152,8 @@ class OutgoingBody:
         self.child: object = None
         self.taken = False
         self.finished = False
+        self.fields: Headers = ()
+        """Its trailers, once it is finished."""
         self.dropped = False
         self.written_bytes = 0
         self._kept: list[bytes] = []
@@ -186,10 +190,10 @@ class OutgoingBody:
         elif not self.room:
             await asyncio.get_running_loop().create_future()
 
-    def take_kept(self) -> bytes:
-        """What was written before the head."""
-        kept, self._kept = self._kept, []
-        return b"".join(kept)
+    def take_kept(self) -> bytes | Body:
+        """All of a body that was finished before the head was sent."""
+        kept, self._kept = b"".join(self._kept), []
+        return BytesBody(kept, self.fields) if self.fields else kept
 
     def connect(self, output: Pipe) -> None:
         """The head is out: what was kept follows it."""
@@ -197,6 +201,7 @@ class OutgoingBody:
             output.write(data)
         self._kept = []
         self.output = output
+        output.trailing = self.fields
 
     def discard(self) -> None:
         """The response has no body (RFC 9110 §6.4.1): what the guest writes is dropped, whatever content-length says."""
@@ -212,7 +217,7 @@ class OutgoingBody:
         self.child = stream = OutputStream(self, self)
         return stream
 
-    def finish(self) -> None:
+    def finish(self, trailers: Headers = ()) -> None:
         """It is complete. Raises Err(error-code) when it is not what content-length said, GuestTrapError while the stream lives."""
         if self.child is not None:
             raise has_children("outgoing-body")
@@ -220,7 +225,9 @@ class OutgoingBody:
             wrong = OutboundError(f"HTTP-{self._kind}-body-size", self.written_bytes)
             self._break_off(wrong)
             raise Err(Var(wrong.code, wrong.payload))
-        self.finished = True
+        self.finished, self.fields = True, trailers
+        if self.output is not None:
+            self.output.trailing = trailers
         if isinstance(self.output, RequestPipe):
             self.output.finish()
 
@@ -243,6 +250,6 @@ def body_write(_guest: ComponentGuest, body: OutgoingBody) -> OutputStream:
 
 
 @TABLE.add(_TYPES, "[static]outgoing-body.finish")
-def finish_outgoing(_guest: ComponentGuest, body: OutgoingBody, _trailers: Fields | None) -> None:
-    """The body is complete. Trailers are dropped (RFC 9110 §6.5.1 lets who forwards them do so)."""
-    body.finish()
+def finish_outgoing(_guest: ComponentGuest, body: OutgoingBody, trailers: Fields | None) -> None:
+    """The body is complete."""
+    body.finish(() if trailers is None else trailers.headers())

@@ -100,7 +100,7 @@ def consume(guest: ComponentGuest, incoming: IncomingRequest) -> IncomingBody:
     if incoming.consumed:
         raise Err
     incoming.consumed = True
-    return IncomingBody(guest.input)
+    return IncomingBody(guest.input, trailers=guest.input.trailers)
 
 
 # -- outgoing -----------------------------------------------------------------------------------------------------------

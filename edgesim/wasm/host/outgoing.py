@@ -23,6 +23,7 @@ from edgesim.wasm.values import Err, Ok, Var
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edgesim.model.http import Body
     from edgesim.wasm.component import ComponentGuest
     from edgesim.wasm.host.fields import Fields
     from edgesim.wasm.outbound import Outbound, OutboundResponse
@@ -319,7 +320,7 @@ def describe(request: Described, options: RequestOptions) -> OutboundRequest:
     )
 
 
-def _body_of(guest: ComponentGuest, request: OutgoingRequest) -> bytes | RequestPipe | None:
+def _body_of(guest: ComponentGuest, request: OutgoingRequest) -> bytes | Body | None:
     """All of the body when it is complete, else a pipe that follows the guest. Raises Err(error-code)."""
     content = request.body
     if not request.body_taken:

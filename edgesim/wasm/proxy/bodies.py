@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgesim.model.http import Body
+    from edgesim.model.http import Body, Headers
     from edgesim.wasm.proxy.run import FilterRun
 
 
@@ -28,11 +28,19 @@ class FilteredBody:
         while not self._ended:
             chunk = await self._source.next()
             self._ended = chunk is None
-            passed = await self._run.pass_chunk(chunk or b"", end=self._ended)
+            trailers = self._source.trailers() if self._ended else ()
+            if trailers:
+                passed = await self._run.pass_trailers(trailers)
+            else:
+                passed = await self._run.pass_chunk(chunk or b"", end=self._ended)
             if passed:
                 return passed
         self._run.close()
         return None
+
+    def trailers(self) -> Headers:
+        """The sender's, as the filter has left them."""
+        return self._run.response_trailers if self._ended else ()
 
     def close(self) -> None:
         """Stop the sender and the filter."""
@@ -53,6 +61,10 @@ class Again:
     async def next(self) -> bytes | None:
         """The next chunk."""
         return self._read.pop(0) if self._read else await self._rest.next()
+
+    def trailers(self) -> Headers:
+        """The sender's."""
+        return self._rest.trailers()
 
     def close(self) -> None:
         """Stop the sender."""

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _FRAMING: Final = HOP_BY_HOP | {"content-length"}
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET: Final = re.compile(r"[/*][^ ]*")
+_REQUEST_BODY: Final = ("proxy_on_request_body", "proxy_on_request_trailers")
+_RESPONSE_BODY: Final = ("proxy_on_response_body", "proxy_on_response_trailers")
 _REQUEST_MAPS: Final = frozenset({Map.REQUEST_HEADERS, Map.REQUEST_TRAILERS})
 _RESPONSE_MAPS: Final = frozenset({Map.RESPONSE_HEADERS, Map.RESPONSE_TRAILERS})
 
@@ -85,8 +87,9 @@ class FilterRun:
             async with asyncio.timeout_at(self._deadline_s):
                 await self._step(self._begin)
                 await self._settle(Side.REQUEST)
-                if self._stream.answer is None and self.request.body is not None and self._has("proxy_on_request_body"):
-                    await self._request_body(self.request.body)
+                body = self.request.body
+                if self._stream.answer is None and body is not None and self._has(*_REQUEST_BODY):
+                    await self._request_body(body)
         except TimeoutError as exc:
             raise self._too_late() from exc
         if self._stream.answer is None:
@@ -138,8 +141,14 @@ class FilterRun:
                 )
             buffer += data
             end = following is None
-            await self._step(partial(self._ask, "proxy_on_request_body", Side.REQUEST, len(buffer), int(end)))
+            trailers = Fields(body.trailers() if end else ())
+            last = end and not trailers.items
+            await self._step(partial(self._ask, "proxy_on_request_body", Side.REQUEST, len(buffer), int(last)))
             await self._settle(Side.REQUEST)
+            if end and not last and self._stream.answer is None:
+                self._stream.maps[Map.REQUEST_TRAILERS] = trailers
+                await self._step(partial(self._ask, "proxy_on_request_trailers", Side.REQUEST, len(trailers)))
+                await self._settle(Side.REQUEST)
             if not self._stream.paused[Side.REQUEST]:
                 passed += buffer
                 del buffer[:]
@@ -150,8 +159,9 @@ class FilterRun:
             chunk = following
         if self._stream.answer is None:
             self._check_resumed(Side.REQUEST)
-            self.request.body = BytesBody(bytes(passed))
-            self._length = len(passed)
+            left = self._stream.maps[Map.REQUEST_TRAILERS].items
+            self.request.body = BytesBody(bytes(passed), tuple(left))
+            self._length = None if left else len(passed)  # trailers need a chunked body
         self._stream.writable_buffer = None
         body.close()
 
@@ -208,7 +218,7 @@ class FilterRun:
         stream.writable = _RESPONSE_MAPS
         await self._step(partial(self._ask, "proxy_on_response_headers", Side.RESPONSE, len(fields), int(empty)))
         await self._settle(Side.RESPONSE)
-        looks = self._has("proxy_on_response_body") and not empty
+        looks = self._has(*_RESPONSE_BODY) and not empty
         if stream.answer is None and looks and isinstance(body, bytes):
             body = await self._whole_body(body)
         if stream.answer is not None:
@@ -253,6 +263,24 @@ class FilterRun:
             self._check_resumed(Side.RESPONSE)
         elif stream.paused[Side.RESPONSE]:
             return b""
+        return self._take_passed(buffer)
+
+    async def pass_trailers(self, fields: Headers) -> bytes:
+        """The end of a response's body that has trailers: what goes on before them. Raises GuestError."""
+        stream = self._stream
+        trailers = stream.maps[Map.RESPONSE_TRAILERS] = Fields(fields)
+        await self._step(partial(self._ask, "proxy_on_response_trailers", Side.RESPONSE, len(trailers)))
+        await self._settle(Side.RESPONSE)
+        self._check_resumed(Side.RESPONSE)
+        return self._take_passed(stream.buffers.setdefault(Buffer.RESPONSE_BODY, bytearray()))
+
+    @property
+    def response_trailers(self) -> Headers:
+        """As the filter has left them."""
+        return tuple(self._stream.maps[Map.RESPONSE_TRAILERS].items)
+
+    def _take_passed(self, buffer: bytearray) -> bytes:
+        limit = self._plugin.state.limits.response_bytes
         passed = bytes(buffer)
         del buffer[:]
         self._passed += len(passed)
@@ -316,8 +344,8 @@ class FilterRun:
         if self._vm is not None:
             self._vm.cancelled = True
 
-    def _has(self, callback: str) -> bool:
-        return callback in self._running.module.callbacks
+    def _has(self, *callbacks: str) -> bool:
+        return any(callback in self._running.module.callbacks for callback in callbacks)
 
     def _check_resumed(self, side: Side) -> None:
         if self._stream.paused[side]:

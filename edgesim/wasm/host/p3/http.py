@@ -1,7 +1,7 @@
 """wasi:http/types and wasi:http/client of WASI 0.3: a message is fields, a stream of bytes and a future of trailers.
 
 A message that came from outside has host sources behind its channels, one that the guest made has the guest's writers; both can
-be sent, so a body may pass through the host alone. Trailers that the guest sends are dropped (RFC 9110 §6.5.1).
+be sent, so a body may pass through the host alone. Trailers that a guest sends count when they are there before its task ends.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import GuestOutputError
 from edgesim.wasm.flat.async_channel import Channel, HostFuture, ValueSink
+from edgesim.wasm.flat.p3_body import BodySink, code_of
 from edgesim.wasm.guest import Input, RequestPipe, Suspend
 from edgesim.wasm.host import fields as p2_fields
 from edgesim.wasm.host.bodies import OutgoingBody
@@ -24,17 +25,13 @@ from edgesim.wasm.values import Err, Var
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edgesim.model.http import Headers
     from edgesim.wasm.flat.async_guest import AsyncGuest
-    from edgesim.wasm.guest import GuestRequest, Pipe
+    from edgesim.wasm.guest import GuestRequest
     from edgesim.wasm.outbound import OutboundResponse
 
 TABLE: Final = HostTable()
 _TYPES: Final = "wasi:http/types"
-
-
-def code_of(exc: Exception) -> Var:
-    """An error as an `error-code`."""
-    return Var(exc.code, exc.payload) if isinstance(exc, OutboundError) else Var("HTTP-protocol-error")
 
 
 class Message:
@@ -93,82 +90,19 @@ class Response(Message):
         self.status = 200
 
 
+def _fields(trailers: Headers) -> Fields | None:
+    return from_headers(trailers) if trailers else None
+
+
 def incoming_request(request: GuestRequest, body: Input) -> Request:
     """The client's request."""
-    incoming = Request(from_headers(request.headers), *_received(body, lambda: None))
+    contents = _received(body, lambda: _fields(body.trailers()) if body.drained else None)
+    incoming = Request(from_headers(request.headers), *contents)
     name = request.method
     incoming.method = Var(name.lower()) if name.lower() in METHODS and name.isupper() else Var("other", name)
     incoming.path, incoming.authority = request.target, request.authority
     incoming.scheme = Var(request.scheme.upper())
     return incoming
-
-
-class BodySink:
-    """Where the body of a message goes that the guest sends."""
-
-    __slots__ = ("_body", "_broken", "_output", "_sent")
-
-    def __init__(self, body: OutgoingBody, output: Pipe, sent: HostFuture) -> None:
-        self._body = body
-        self._output = output
-        self._sent = sent
-        self._broken = False
-
-    @property
-    def room(self) -> int:
-        """Bytes that may be written now."""
-        return self._body.room
-
-    @property
-    def closed(self) -> bool:
-        """Whether nobody reads any more."""
-        return self._broken or self._body.closed
-
-    def write(self, data: bytes) -> None:
-        """Pass bytes on. Raises GuestOutputError for a response that is too long."""
-        try:
-            self._body.write(data)
-        except OutboundError as exc:
-            self.fail(exc)
-
-    async def wait_room(self) -> None:
-        """Wait, on the loop, for room."""
-        if not self._broken:
-            await self._body.wait_room()
-
-    def finish(self) -> None:
-        """The body is complete. Raises GuestOutputError for a response that is too short."""
-        if self._broken:
-            return
-        try:
-            self._body.finish()
-        except Err as exc:
-            self._broken = True
-            self._sent.set(exc.with_traceback(None))
-            self._refuse(exc.value)
-        self._sent.set(None)
-
-    def fail(self, error: OutboundError) -> None:
-        """The body breaks off. Raises GuestOutputError for a response."""
-        self._broken = True
-        self._sent.set(Err(code_of(error)))
-        if isinstance(self._output, RequestPipe):
-            self._output.finish(error)
-        self._refuse(code_of(error))
-
-    def flush(self) -> None:
-        """Tell the reader, on the loop, that there is more."""
-        self._output.wake()
-
-    def trailers(self, result: Any) -> None:
-        """The future beside the body: an error breaks it off."""
-        if isinstance(result, Err):
-            value = result.value
-            self.fail(OutboundError(value.tag, value.value))
-
-    def _refuse(self, code: Var) -> None:
-        if not isinstance(self._output, RequestPipe):
-            raise GuestOutputError(f"the worker broke its response body off with the error {code.tag}")
 
 
 def send_response(guest: AsyncGuest, result: Response | Err) -> None:
@@ -396,7 +330,7 @@ def _incoming_response(guest: AsyncGuest, answer: OutboundResponse, sent: Reques
     def ended() -> Fields | None:
         trailers = answer.trailers() if source.drained else ()
         loop.call_soon_threadsafe(close)
-        return from_headers(trailers) if trailers else None
+        return _fields(trailers)
 
     guest.at_end.append(close)
     response = Response(from_headers(answer.headers), *_received(source, ended))
