@@ -1,4 +1,4 @@
-"""Fetches what the HTML report carries of other projects, pinned and checked, into `edgesim/observe/report/assets`.
+"""Fetches what the HTML report carries of other projects, pinned and checked, into `edgesim.results.report/assets`.
 
 `make vendor` runs it, which needs npm; what it writes is committed, so that wheels build without. Two packages:
 
@@ -20,9 +20,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from edgesim.observe.report.worldmap import SOUTH_DEG, project
+from edgesim.results.report.worldmap import SOUTH_DEG, project
 
-TARGET = Path(__file__).parent.parent / "edgesim" / "observe" / "report" / "assets"
+TARGET = Path(__file__).parent.parent / "edgesim" / "results" / "report" / "assets"
 
 PINNED = {
     "uplot@1.6.32": "KIMVnG68zvu5XXUbC4LQEPnhwOxBuLyW1AHtpm6IKTXImkbLgkMy+jabjLgSLMasNuGGzQm/ep3tOkyTxpiQIw==",

@@ -18,7 +18,7 @@ class Html(str):
     __slots__ = ()
 
 
-def tag(name: str, *children: str | None, **attributes: str | float | bool | None) -> Html:
+def tag(name: str, /, *children: str | None, **attributes: str | float | bool | None) -> Html:
     """An element. Children are escaped unless they are `Html`; None leaves out a child or an attribute.
 
     Attributes are written with hyphens for underscores; one named `class_` is `class`. True writes the bare name.
