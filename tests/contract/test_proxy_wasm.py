@@ -17,6 +17,7 @@ from edgesim.errors import (
     GuestWallError,
     RequestError,
 )
+from edgesim.model.http import BytesBody
 from edgesim.wasm import guest_store
 from edgesim.wasm.proxy.bodies import FilteredBody
 from edgesim.wasm.runtime import Runtime
@@ -543,3 +544,33 @@ async def test_filters_that_cannot_be_served(runtime, tmp_path, data, match):
     path.write_bytes(data())
     with pytest.raises(BundleError, match=match):
         await runtime.inspect(path)
+
+
+# -- trailers -----------------------------------------------------------------------------------------------------------
+
+TRAILERS = """
+  (data (i32.const 16) "x-seen1")
+  (func $see (param $map i32) (param $count i32) (result i32)
+    (i32.store8 (i32.const 22) (i32.add (local.get $count) (i32.const 48)))
+    (drop (call $proxy_add_header_map_value (local.get $map) (i32.const 16) (i32.const 6) (i32.const 22) (i32.const 1)))
+    (i32.const 0))
+  (func (export "proxy_on_request_trailers") (param i32 i32) (result i32) (call $see (i32.const 1) (local.get 1)))
+  (func (export "proxy_on_response_trailers") (param i32 i32) (result i32) (call $see (i32.const 3) (local.get 1)))
+  (func (export "proxy_on_response_body") (param i32 i32 i32) (result i32) (local.get 2))
+"""
+
+
+async def test_trailers_pass_a_filter_after_the_body(plugin):
+    """Both ways: it sees how many there are, adds one, and its body callback is not told of an end (it would pause there)."""
+    trailers = (("x-sum", "9"), ("x-more", "1"))
+    async with plugin(TRAILERS, "proxy_add_header_map_value") as watcher:
+        run = watcher.open(filter_request(method="POST", body=BytesBody(b"abc", trailers)))
+        assert await run.on_request() is None
+        _, fields, body = await run.on_response(200, (("content-length", "3"),), BytesBody(b"abc", trailers[:1]))
+        content = await read_all(body)
+        run.close()
+
+    assert await read_all(run.request.body) == b"abc"
+    assert run.request.body.trailers() == (*trailers, ("x-seen", "2"))
+    assert (fields, content) == ((), b"abc")
+    assert body.trailers() == (("x-sum", "9"), ("x-seen", "1"))
