@@ -122,7 +122,7 @@ async def _run(path: Path, scenario: Scenario, server: Server, edge: dict[str, A
         if scenario.target.app or scenario.timeline:
             client = await stack.enter_async_context(api_client(**edge))
             await _preflight(client, scenario)
-            controlled = ControlledEdge(client)
+            controlled = ControlledEdge(client, app=scenario.target.app)
         screen: LiveScreen | PlainScreen = LiveScreen(scenario) if is_terminal(sys.stderr) else PlainScreen(scenario)
         stack.enter_context(screen)
         return await run_load(

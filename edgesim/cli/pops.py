@@ -133,7 +133,9 @@ def print_cpu(apps: dict[str, Any]) -> None:
             say(*verdict_lines(verdicts, app))
 
 
-def _act(pops: tuple[str, ...], action: Literal["kill", "restart"], done: str, **options: Any) -> None:
+def _act(
+    pops: tuple[str, ...], action: Literal["kill", "restart", "drain", "undrain"], done: str, **options: Any
+) -> None:
     as_json = options.pop("as_json")
 
     async def ask() -> None:
@@ -164,3 +166,21 @@ def kill(pops: tuple[str, ...], **options: Any) -> None:
 def restart(pops: tuple[str, ...], **options: Any) -> None:
     """Start killed PoPs again, with the bundles on their disk; running ones lose their memory."""
     _act(pops, "restart", "restarted", **options)
+
+
+@command.command()
+@click.argument("pops", nargs=-1, required=True, metavar="POP...")
+@endpoint_options
+@json_option
+def drain(pops: tuple[str, ...], **options: Any) -> None:
+    """Take PoPs out of service: new requests go elsewhere, and those in flight end where they are."""
+    _act(pops, "drain", "drained; put it back with `edgesim pops undrain`", **options)
+
+
+@command.command()
+@click.argument("pops", nargs=-1, required=True, metavar="POP...")
+@endpoint_options
+@json_option
+def undrain(pops: tuple[str, ...], **options: Any) -> None:
+    """Put drained PoPs back into service."""
+    _act(pops, "undrain", "back in service", **options)

@@ -77,6 +77,8 @@ class Link(NamedTuple):
     jitter_s: float
     loss: float
     cut: bool
+    until_s: float
+    """When the last cut ends; 0 without one."""
 
     def extra_s(self, stream: Stream) -> tuple[float, float]:
         """More time up and down of one exchange."""
@@ -126,7 +128,8 @@ class Faults:
         for fault in found:
             kept *= 1.0 - fault.loss
         add_s, jitter_s = sum(f.add_s for f in found), sum(f.jitter_s for f in found)
-        return Link(add_s, jitter_s, 1.0 - kept, any(f.cut for f in found))
+        until_s = max((f.until_s for f in found if f.cut), default=0.0)
+        return Link(add_s, jitter_s, 1.0 - kept, any(f.cut for f in found), until_s)
 
     def origin(self, name: str, now_s: float) -> OriginFault | None:
         """What is wrong with an origin now: the fault that was taken in last."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import aiohttp
 
-from edgesim.config.messages import encode
+from edgesim.config.messages import RollbackRequest, encode
 from edgesim.errors import AuthError, ControlPlaneError, EdgesimError, UsageError
 from edgesim.live.error_json import error_from_dict
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from edgesim.config.faults import FaultRequest
     from edgesim.config.messages import DeployRequest
 
 _ANSWER_BYTES_MAX: Final = 64 << 20
@@ -82,8 +83,8 @@ class ApiClient:
         """One PoP in detail. Raises NotFoundError."""
         return await self._call("GET", f"/v1/pops/{_part(pop)}")
 
-    async def pop_action(self, pop: str, action: Literal["kill", "restart"]) -> Json:
-        """Kill a PoP, or restart it. Raises NotFoundError."""
+    async def pop_action(self, pop: str, action: Literal["kill", "restart", "drain", "undrain"]) -> Json:
+        """Kill a PoP, restart it, take it out of service or put it back. Raises NotFoundError."""
         return await self._call("POST", f"/v1/pops/{_part(pop)}/{action}")
 
     async def hosts(self) -> list[Json]:
@@ -107,6 +108,23 @@ class ApiClient:
             BundleError: a component cannot be served. Nothing is changed.
         """
         return await self._call("POST", f"/v1/apps/{_part(app)}/deployments", data=encode(request))
+
+    async def apps(self) -> list[Json]:
+        """Every app with its versions, and the one that PoPs shall run."""
+        return _items(await self._call("GET", "/v1/apps"), "apps")
+
+    async def rollback(self, app: str, version: int, message: str = "") -> Json:
+        """Have every PoP run an earlier version again; the deployment. Raises NotFoundError."""
+        body = encode(RollbackRequest(version=version, message=message))
+        return await self._call("POST", f"/v1/apps/{_part(app)}/rollback", data=body)
+
+    async def add_fault(self, fault: FaultRequest) -> Json:
+        """Have an origin, or links of PoPs, fail for a time. Raises NotFoundError."""
+        return await self._call("POST", "/v1/faults", data=fault.model_dump_json().encode())
+
+    async def end_faults(self) -> Json:
+        """End every injected fault."""
+        return await self._call("DELETE", "/v1/faults")
 
     async def deployment(self, app: str, version: int) -> Json:
         """How a version's rollout stands, PoP by PoP. Raises NotFoundError."""

@@ -14,11 +14,15 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from aiohttp import web
+
 from edgesim.config.messages import Presence, decode_health, decode_presence, encode
 from edgesim.core.desired import HEALTH_FILTER, PRESENCE_FILTER, BootOrder, presence_topic
-from edgesim.errors import NotFoundError
-from edgesim.live import http_server
+from edgesim.errors import EdgesimError, NotFoundError
+from edgesim.live import hop, http_server
 from edgesim.live.bus import Bus, Message, Subscription, new_boot
+from edgesim.live.error_json import error_to_dict
+from edgesim.live.faults import FAULTS_PATH, DoorFaults
 from edgesim.live.metrics import METRICS_PATH, STATS_PATH, metrics_handler, stats_handler
 from edgesim.live.state import write_private
 from edgesim.live.world import LiveWorld
@@ -26,8 +30,6 @@ from edgesim.model.ids import PopId
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from aiohttp import web
 
     from edgesim.core.front_door import Door
     from edgesim.live.endpoint import BrokerEndpoint, Login
@@ -41,13 +43,23 @@ class DoorHost:
     """See the module. `start` returns when it serves; `close` drains."""
 
     def __init__(
-        self, name: str, door: Door, *, recorder: Recorder, memory: Path, port: int, loopback: str = "127.0.0.1"
+        self,
+        name: str,
+        door: Door,
+        *,
+        recorder: Recorder,
+        memory: Path,
+        port: int,
+        token: str,
+        loopback: str = "127.0.0.1",
     ) -> None:
         self.name = name
         self.boot = new_boot()
         self.door = door
         self.recorder = recorder
         self.world = LiveWorld(recorder.handle, clock=time.monotonic)
+        self.faults = DoorFaults(self.world, door)
+        self._token = token
         self._memory = memory
         self._port = port
         self._loopback = loopback
@@ -190,7 +202,17 @@ class DoorHost:
         )
 
     async def _handle_admin(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == FAULTS_PATH and request.method == "POST":
+            return await self._take_fault(request)
         route = self._routes.get(request.path)
         if route is None:
             raise NotFoundError(f"the front door has no {request.path}", help=f"it has {', '.join(self._routes)}")
         return await route(request)  # type: ignore[arg-type]
+
+    async def _take_fault(self, request: web.BaseRequest) -> web.Response:
+        """An order of the control plane, which has the hop token."""
+        try:
+            hop.check_token(request.headers, self._token)
+            return await self.faults.handle(request)
+        except EdgesimError as error:
+            return web.json_response({"error": error_to_dict(error)}, status=error.status)

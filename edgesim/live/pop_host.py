@@ -2,7 +2,8 @@
 
 It verifies and keeps desired documents, brings its PoPs to them, serves the front door's requests, beats, and reports. It
 goes on serving from its last good state while broker and control plane are away. Its port answers the front door (by
-token), `/metrics` and `/-/stats`, and under `/-/pops/<pop>/` the commands `kill` and `restart` (by the same token).
+token), `/metrics` and `/-/stats`, under `/-/pops/<pop>/` the commands `kill`, `restart`, `drain` and `undrain`, and
+`/-/faults` (by the same token).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from edgesim.errors import EdgesimError, NotFoundError, PopUnreachableError, Sto
 from edgesim.live import hop, http_server
 from edgesim.live.bus import Bus, Message, Subscription, new_boot
 from edgesim.live.error_json import error_to_dict
+from edgesim.live.faults import FAULTS_PATH, HostFaults
 from edgesim.live.local import LocalPops
 from edgesim.live.metrics import METRICS_PATH, STATS_PATH, metrics_handler, stats_handler
 from edgesim.live.world import LiveWorld
@@ -70,12 +72,14 @@ class PopHost:
         verifier: Verifier,
         token: str,
         beat_s: float,
+        time_scale: float = 1.0,
     ) -> None:
         self.host = host
         self.boot = new_boot()
         self.pops: Mapping[PopId, Pop] = {spec.id: make_pop(spec) for spec in specs}
         self.world = LiveWorld(self._publish, clock=time.monotonic)
         self.local = LocalPops(self.world, self.pops)
+        self.faults = HostFaults(self.world, time_scale)
         self.recorder = recorder
         self._state = state
         self._verifier = verifier
@@ -153,10 +157,12 @@ class PopHost:
             missed = self._verifier.open(accepted[newest], pop=pop.spec.id)
             self.world.spawn(self._apply(pop, missed, 0.0), f"apply:{pop.spec.id}")
 
-    def _on_desired(self, topic: str, raw: bytes) -> None:
+    def _on_desired(self, topic: str, raw: bytes, *, late: bool = False) -> None:
         """A desired document has arrived. One that is not genuine is refused, and the last good one stays."""
         pop = self.pops.get(PopId(topic.rsplit("/", 1)[1]))
         if pop is None or not raw:
+            return
+        if not late and self.faults.late(pop.spec.id, lambda: self._on_desired(topic, raw, late=True)):
             return
         accepted = self._accepted[pop.spec.id]
         newest = max([*accepted, pop.document.generation if pop.document else NO_GENERATION])
@@ -181,15 +187,22 @@ class PopHost:
     def _publish(self, event: Event) -> None:
         self.recorder.handle(event)
         if isinstance(event, HealthReported):
-            self._send(health_topic(self.host), event)
+            self._send(health_topic(self.host), self.faults.audible(event))
         elif isinstance(event, PopReported):
             self._reports[event.pop] = event
-            self._send(reported_topic(self.host, event.pop), event)
+            self._report(event.pop)
             if event.state == "ready":
                 generation = Generation(event.epoch, event.gen)
                 self.world.spawn(self._keep(event.pop, generation), f"keep:{event.pop}")
         elif isinstance(event, ColdStarted) and event.start == "absent":
             self.world.spawn(self._keep(event.pop, None), f"keep:{event.pop}")
+
+    def _report(self, pop: PopId, *, late: bool = False) -> None:
+        """Send what the PoP runs now."""
+        if not late and self.faults.late(pop, lambda: self._report(pop, late=True)):
+            return
+        if pop in self._reports:  # it may have been killed meanwhile
+            self._send(reported_topic(self.host, pop), self._reports[pop])
 
     def _send(self, topic: str, event: HealthReported | PopReported) -> None:
         if self._bus is None:
@@ -218,8 +231,8 @@ class PopHost:
         """At each connect: who is here, and what the PoPs run."""
         assert self._bus is not None
         self._bus.publish(presence_topic(self.host), self._presence(up=True), retain=True)
-        for pop_id, report in self._reports.items():
-            self._send(reported_topic(self.host, pop_id), report)
+        for pop_id in self._reports:
+            self._report(pop_id)
         self._publish(health(self.host, self.boot, list(self.pops.values())))
 
     def _presence(self, *, up: bool) -> bytes:
@@ -248,6 +261,8 @@ class PopHost:
             if request.path in self._routes:
                 return await self._routes[request.path](request)  # type: ignore[arg-type]
             hop.check_token(request.headers, self._token)
+            if request.path == FAULTS_PATH and request.method == "POST":
+                return await self.faults.handle(request)
             return self._command(request)
         except EdgesimError as error:
             return web.json_response({"error": error_to_dict(error)}, status=error.status)
@@ -274,7 +289,7 @@ class PopHost:
         return await http_server.send(request, response.status, fields, response.body)
 
     def _command(self, request: web.BaseRequest) -> web.Response:
-        """`POST /-/pops/<pop>/kill` and `restart`."""
+        """`POST /-/pops/<pop>/kill`, `restart`, `drain` and `undrain`."""
         parts = request.path.split("/")
         if request.method != "POST" or len(parts) != 5 or parts[:3] != ["", "-", "pops"]:
             raise NotFoundError(f"{request.method} {request.path} is not a command of a PoP host")
@@ -285,8 +300,11 @@ class PopHost:
             self.kill(pop.spec.id)
         elif parts[4] == "restart":
             self.restart(pop.spec.id)
+        elif parts[4] in {"drain", "undrain"}:
+            pop.draining = parts[4] == "drain"
+            self._publish(health(self.host, self.boot, list(self.pops.values())))  # at once, not with the next beat
         else:
-            raise NotFoundError(f"PoPs have no command {parts[4]!r}", help="they have kill and restart")
+            raise NotFoundError(f"PoPs have no command {parts[4]!r}", help="they have kill, restart, drain and undrain")
         return web.json_response({"pop": pop.spec.id, "alive": pop.alive})
 
     def kill(self, pop_id: PopId) -> None:

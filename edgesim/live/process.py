@@ -139,6 +139,7 @@ async def start_pop_host(stack: AsyncExitStack, config: ProcessConfig, world: Wo
         verifier=Verifier(config.public_key.read_text().strip()),
         token=config.hop_token,
         beat_s=world.topology.routing.health.interval_s,
+        time_scale=world.time_scale,
     )
     endpoint, login = broker_of(config)
     url = await host.start(
@@ -172,9 +173,8 @@ async def start_front_door(
     locator = Locator(database, config.geoip_db, default=find_metro(DEFAULT_METRO), metros=world.metros)
     recorder = recorder_of(config)
     recorder.add_routes(specs)
-    host = DoorHost(
-        config.name, door, recorder=recorder, memory=config.state_dir / "run" / "addresses.json", port=config.port
-    )  # fmt: skip
+    memory = config.state_dir / "run" / "addresses.json"
+    host = DoorHost(config.name, door, recorder=recorder, memory=memory, port=config.port, token=config.hop_token)
     server = FrontDoorServer(
         host.world,
         door,

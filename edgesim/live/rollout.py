@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.config.manifest import load_app
-from edgesim.errors import BundleError, RolloutError
+from edgesim.errors import BundleError, RolloutError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -123,6 +123,31 @@ async def publish(
     except BundleError as exc:  # the control plane knows a file by its digest alone
         exc.where = next((str(file) for digest, file in files.items() if digest in exc.where), exc.where)
         raise
+
+
+async def roll_back(api: ApiClient, app: str, version: int = 0, *, message: str = "") -> Json:
+    """Have every PoP run an earlier version again: the API's deployment. The rollout has begun then.
+
+    Args:
+        api: the control plane.
+        app: name of a deployed app.
+        version: which; 0 for the one before the one in force.
+        message: why.
+
+    Raises:
+        NotFoundError: there is no such app or version.
+        UsageError: there is no version before the one in force.
+    """
+    if not version:
+        row = next((row for row in await api.apps() if row.get("app") == app), {})
+        current = int(row.get("version") or 0)
+        earlier = [int(v["version"]) for v in row.get("versions") or () if int(v["version"]) < current]
+        if not earlier and row:
+            raise UsageError(
+                f"{app} has no version before {current}", help="deploy another one, or name a version that it has"
+            )
+        version = max(earlier, default=1)  # for an app that is not there, the API says so
+    return await api.rollback(app, version, message)
 
 
 async def follow(

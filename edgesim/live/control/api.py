@@ -21,6 +21,7 @@ import aiohttp
 from aiohttp import web
 
 from edgesim import __version__
+from edgesim.config.faults import FaultOrder, FaultRequest, decode_fault
 from edgesim.config.messages import DEPLOY_LIMIT_BYTES, decode_deploy, decode_rollback
 from edgesim.errors import (
     AuthError,
@@ -33,7 +34,7 @@ from edgesim.errors import (
 )
 from edgesim.live import hop
 from edgesim.live.blobs import BLOB_LIMIT_BYTES, CHUNK_BYTES
-from edgesim.live.control import views
+from edgesim.live.control import faults, views
 from edgesim.live.error_json import error_from_dict, error_to_dict
 from edgesim.model.ids import Digest
 
@@ -108,9 +109,11 @@ def build_app(
             web.get("/v1/apps/{app}/deployments/{version}/events", api.deployment_events),
             web.get("/v1/pops", api.pops),
             web.get("/v1/pops/{pop}", api.pop),
-            web.post("/v1/pops/{pop}/{action:kill|restart}", api.pop_action),
+            web.post("/v1/pops/{pop}/{action:kill|restart|drain|undrain}", api.pop_action),
             web.get("/v1/hosts", api.hosts),
             web.post("/v1/hosts/{host}/{action:kill|restart}", api.host_action),
+            web.post("/v1/faults", api.add_fault),
+            web.delete("/v1/faults", api.end_faults),
             web.get("/v1/sd/prometheus", api.service_discovery),
         ]
     )
@@ -304,7 +307,7 @@ class _Api:
         return web.json_response(views.pop(self._control, request.match_info["pop"], await self._stats()))
 
     async def pop_action(self, request: web.Request) -> web.Response:
-        """Forward kill or restart to the host that carries the PoP."""
+        """Forward kill, restart, drain or undrain to the host that carries the PoP."""
         pop = views.require_pop(self._control, request.match_info["pop"])
         action, host = request.match_info["action"], self._control.assignment[pop]
         presence = self._control.observed.presences.get(host)
@@ -343,6 +346,22 @@ class _Api:
             )
         await (self._supervisor.kill(host) if action == "kill" else self._supervisor.restart(host))
         return web.json_response({"host": host, "action": action})
+
+    # -- faults -------------------------------------------------------------------------------------------------------
+
+    async def add_fault(self, request: web.Request) -> web.Response:
+        """Have an origin, or links of PoPs, fail for a time."""
+        order = faults.order_of(self._control, decode_fault(FaultRequest, await request.read()))
+        return await self._pass_on(order)
+
+    async def end_faults(self, _request: web.Request) -> web.Response:
+        """End every fault now."""
+        return await self._pass_on(FaultOrder())
+
+    async def _pass_on(self, order: FaultOrder) -> web.Response:
+        assert self._session is not None
+        told = await faults.pass_on(self._control, self._session, self._hop_token, order)
+        return web.json_response({"told": told})
 
     # -- Prometheus ---------------------------------------------------------------------------------------------------
 
