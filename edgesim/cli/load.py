@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,8 +11,10 @@ import click
 
 from edgesim.cli._options import api_client, endpoint_options, json_option, running_edge
 from edgesim.cli._output import echo_json, is_terminal, note
+from edgesim.cli._report_file import REPORT, check_report, html_option, write_report
 
 if TYPE_CHECKING:
+    from edgesim.cli._live_facts import LiveFacts
     from edgesim.live.api_client import ApiClient
     from edgesim.live.load.sender import Server
     from edgesim.results.collect import Results
@@ -31,11 +34,11 @@ def command() -> None:
 def validate(file: str, as_json: bool) -> None:
     """Check the scenario FILE, and list every mistake with its line. Exit code 2 when there is one."""
     from edgesim.config.scenario import find_scenario, load_scenario
-    from edgesim.scenario.arrivals import expected
+    from edgesim.scenario.rates import expected
 
     path = find_scenario(file)
     scenario = load_scenario(path)
-    requests = sum(expected(phase) for phase in scenario.load.phases)
+    requests = expected(scenario)
     metros = len({c.metro.id for p in scenario.populations for c in p.clients})
     facts = {
         "file": str(path),
@@ -58,10 +61,11 @@ def validate(file: str, as_json: bool) -> None:
 @command.command()
 @click.argument("file")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=OUT, show_default=True, help="Summary.")
+@html_option
 @click.option("--front-door", help="URL of the front door, when there is no state directory.")
 @endpoint_options
 @json_option
-def run(file: str, out: Path, front_door: str | None, as_json: bool, **edge: Any) -> int:
+def run(file: str, *, out: Path, html: Path | None, front_door: str | None, as_json: bool, **edge: Any) -> int:
     """Run the scenario FILE and write its summary.
 
     The scenarios demo, first-visitors and smoke ship with edgesim.
@@ -71,6 +75,7 @@ def run(file: str, out: Path, front_door: str | None, as_json: bool, **edge: Any
     """
     import asyncio
 
+    from edgesim.cli._live_facts import LiveFacts
     from edgesim.cli._load_screen import report
     from edgesim.config.scenario import find_scenario, load_scenario
     from edgesim.results.summary import SCHEMA, summarise
@@ -78,18 +83,39 @@ def run(file: str, out: Path, front_door: str | None, as_json: bool, **edge: Any
     path = find_scenario(file)
     scenario = load_scenario(path)
     _check_writable(out)
+    if html is not None:
+        check_report(html)
     server = _server(scenario, front_door, edge["state"])
-    results = asyncio.run(_run(path, scenario, server, edge))
-    document = summarise(results)
-    _write(out, {"schema": f"edgesim.{SCHEMA}", **document})
+    facts = LiveFacts(edge["state"])
+    results = asyncio.run(_run(path, scenario, server, edge, facts))
+    document = {"schema": f"edgesim.{SCHEMA}", **summarise(results, facts.collected())}
+    _write(out, document)
+    if html is not None:
+        write_report(html, document)
     if as_json:
-        echo_json(SCHEMA, document)
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         report(document)
         note(f"summary: {out}")
+        if html is not None:
+            note(f"report: {html}")
     code = document["exit_code"]
     assert isinstance(code, int)
     return code
+
+
+@command.command(name="report")
+@click.argument("summary", type=click.Path(path_type=Path))
+@click.option("--out", "-o", "out", type=click.Path(dir_okay=False, path_type=Path), default=REPORT, show_default=True, help="The HTML file.")  # fmt: skip
+def report_command(summary: Path, out: Path) -> None:
+    """Make the HTML report of a run from its SUMMARY, live or simulated: one file that needs nothing else."""
+    from edgesim.cli._documents import read_document
+    from edgesim.results.summary import SCHEMA
+
+    document = read_document(summary, SCHEMA, what="a summary", made_by="edgesim load run SCENARIO")
+    check_report(out)
+    write_report(out, document)
+    click.echo(str(out))
 
 
 def _server(scenario: Scenario, front_door: str | None, state: Path | None) -> Server:
@@ -103,7 +129,7 @@ def _server(scenario: Scenario, front_door: str | None, state: Path | None) -> S
     return Server.from_url(url, target.host or f"{target.app}.localhost")
 
 
-async def _run(path: Path, scenario: Scenario, server: Server, edge: dict[str, Any]) -> Results:
+async def _run(path: Path, scenario: Scenario, server: Server, edge: dict[str, Any], facts: LiveFacts) -> Results:
     """Run with the screen that fits, until the end or Ctrl-C."""
     import asyncio
     import contextlib
@@ -121,7 +147,7 @@ async def _run(path: Path, scenario: Scenario, server: Server, edge: dict[str, A
         controlled = None
         if scenario.target.app or scenario.timeline:
             client = await stack.enter_async_context(api_client(**edge))
-            await _preflight(client, scenario)
+            await _preflight(client, scenario, facts)
             controlled = ControlledEdge(client, app=scenario.target.app)
         screen: LiveScreen | PlainScreen = LiveScreen(scenario) if is_terminal(sys.stderr) else PlainScreen(scenario)
         stack.enter_context(screen)
@@ -130,7 +156,7 @@ async def _run(path: Path, scenario: Scenario, server: Server, edge: dict[str, A
         )
 
 
-async def _preflight(client: ApiClient, scenario: Scenario) -> None:
+async def _preflight(client: ApiClient, scenario: Scenario, facts: LiveFacts) -> None:
     """Refuse a run that could only fail: an app that is not deployed, a PoP or host that does not exist.
 
     Raises:
@@ -141,6 +167,7 @@ async def _preflight(client: ApiClient, scenario: Scenario) -> None:
     from edgesim.scenario.steps import Power
 
     rows = await client.pops()
+    facts.see_pops(rows)
     known = {"pop": {str(r.get("pop")) for r in rows}, "host": {str(r["host"]) for r in rows if r.get("host")}}
     for entry in scenario.timeline:
         action = entry.step.action()
@@ -185,8 +212,6 @@ def _temporary(out: Path) -> Path:
 
 
 def _write(out: Path, document: dict[str, Any]) -> None:
-    import json
-
     from edgesim.errors import StorageError
 
     temporary = _temporary(out)

@@ -82,6 +82,8 @@ class RunRecord(_Model):
     geoip_db: str = ""
     """The operator's own GeoIP database; empty when there is none."""
     processes: int = 3
+    time_scale: float | None = None
+    """What `edgesim up --time-scale` said; None where the topology says it."""
     endpoint: str
     front_door: str
     token: str

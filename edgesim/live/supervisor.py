@@ -92,6 +92,7 @@ class Supervisor:
             world=world,
             geoip_db=str(settings.geoip_db or ""),
             processes=settings.processes,
+            time_scale=settings.time_scale,
             endpoint=settings.endpoint,
             front_door=f"http://{LOOPBACK}:{settings.port}",
             token=secrets.token_urlsafe(32),

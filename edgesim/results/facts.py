@@ -33,8 +33,8 @@ class RunFacts:
     """The command line that began it."""
     started_at: str = ""
     """RFC 3339, UTC; empty when time is simulated, since such runs repeat to the byte."""
-    time_scale: float = 1.0
-    """How much of the modelled network time really passes (`edgesim up --time-scale`)."""
+    time_scale: float | None = None
+    """How much of the modelled network time really passes (`edgesim up --time-scale`); None where nobody knows."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Of what matters beside edgesim itself: `python`, `wasmtime`, `platform`, …"""
     pops: tuple[PopPlace, ...] = ()

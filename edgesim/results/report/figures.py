@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-DASH: Final = "–"
+DASH: Final = "\N{EN DASH}"
 
 
 def ms(seconds: float | None) -> str:

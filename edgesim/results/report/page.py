@@ -76,11 +76,12 @@ def render(document: dict[str, Any], assets: Assets) -> str:
 def _main(document: dict[str, Any], assets: Assets) -> list[Html | None]:
     simulated = (document.get("run") or {}).get("world") == "simulated"
     has_series = bool((document.get("series") or {}).get("at_s"))
+    cold = bool(document["cold_starts"])
     charts = [
         _card("Response time", _chart("latency"), note="from the intended send time", id_="latency-card", wide=True),
         _card("Arrivals and failures", _chart("rate"), note="per second"),
-        _card("Cold starts", _chart("cold"), note="per interval, by what was there and who waited"),
         None if simulated else _card("Generator lag", _chart("lag"), note="how late requests were sent, p99"),
+        _card("Cold starts", _chart("cold"), note="per interval, by what was there and who waited") if cold else None,
         _card("Distribution", _chart("distribution"), note="response times, logarithmic"),
     ]
     return [
@@ -95,7 +96,7 @@ def _main(document: dict[str, Any], assets: Assets) -> list[Html | None]:
             _card("Populations", tables.results("population", document["populations"])),
             _card("Phases", tables.results("phase", document["phases"])),
             _card("Requests", tables.results("request", document["requests"])),
-            class_="grid",
+            class_="columns",
         ),
         _card("PoPs", *tables.pops_frame(), id_="pops-card"),
         tables.incidents(document),

@@ -49,7 +49,11 @@ def _used(verdict: Json) -> Html | None:
         return None
     share = value / limit
     bar = tag("i", style=f"width:{min(share, 1) * 100:.1f}%", class_="" if verdict["ok"] else "over")
-    return tag("span", tag("span", bar, class_="bar"), tag("small", percent(share) if share < 10 else f"{share:.0f} ×"))
+    return tag(
+        "span",
+        tag("span", bar, class_="bar"),
+        tag("small", percent(share) if share < 10 else f"{share:.0f} \N{MULTIPLICATION SIGN}"),
+    )
 
 
 def results(what: str, rows: Sequence[Json]) -> Html:
@@ -102,7 +106,9 @@ def _stack(role: str, rows: list[Json]) -> Html:
         tag("span", tag("i", class_=f"c{index % 8}"), f"{phase} {ms(share)}")
         for index, (phase, share) in enumerate(parts)
     ]
-    about = f"{count(number)} × {role}" + (f", until loaded p99 {ms(whole['p99_s'])}" if whole else "")
+    about = f"{count(number)} \N{MULTIPLICATION SIGN} {role}" + (
+        f", until loaded p99 {ms(whole['p99_s'])}" if whole else ""
+    )
     return tag(
         "figure",
         tag("figcaption", about),

@@ -99,7 +99,7 @@
     const draw = () => {
       plot?.destroy();
       const { data: columns, ...options } = make();
-      plot = new uPlot({ width: box.clientWidth, height: 240, ...options }, columns, box);
+      plot = new uPlot({ width: box.clientWidth, legend, ...options }, columns, box);
     };
     charts.push({ name, draw, plot: () => plot });
     draw();
@@ -115,15 +115,16 @@
   const line = (label, color, values, more = {}) => ({
     label, stroke: color, width: 2, value: (_, v) => values(v), points: { show: data.t.length < 40, size: 5, fill: color }, ...more,
   });
+  const legend = { markers: { fill: (u, i) => u.series[i].stroke(u, i), stroke: () => "transparent" } };
 
   /** A chart over the time of the run. */
-  function overTime(series, columns, values, { named = false, height = 220, scale = {}, top = 0 } = {}) {
+  function overTime(series, columns, values, { named = false, height = 220, scale = {}, top = 0, times = data.t } = {}) {
     return {
       height, series: [{ label: "time", value: (_, v) => (v == null ? "–" : clock(v)) }, ...series],
-      data: [data.t, ...columns],
+      data: [times, ...columns],
       axes: [axis(clock, { size: 34, grid: { show: false } }), axis(values)],
       scales: {
-        x: { time: false, range: (_, min, max) => [min, Math.max(max + data.interval_s, min + 1)] },
+        x: { time: false, range: (_, min, max) => [min, max === last ? max + data.interval_s : max] },
         y: { range: (_, min, max) => [0, (max || 1) * (1.1 + top)], ...scale },
       },
       cursor: { sync: { key: sync.key }, drag: { x: true, y: false } },
@@ -143,14 +144,17 @@
     );
   }
 
+  // A step lasts until the end of its interval, the last one too.
   const steps = uPlot.paths.stepped({ align: 1 });
+  const ended = (values) => [...values, values[values.length - 1]];
   const rates = () => overTime(
     [
       line("arrivals", css("--c0"), per, { paths: steps, fill: fade(css("--c0"), 0.12), points: { show: false } }),
       line("failed", css("--red"), per, { paths: steps, fill: fade(css("--red"), 0.25), points: { show: false } }),
       ...(data.dropped.some((n) => n) ? [line("dropped", css("--amber"), per, { paths: steps, points: { show: false } })] : []),
     ],
-    [data.rate, data.failed, ...(data.dropped.some((n) => n) ? [data.dropped] : [])], (v) => `${+v.toPrecision(3)}`,
+    [data.rate, data.failed, ...(data.dropped.some((n) => n) ? [data.dropped] : [])].map(ended), (v) => `${+v.toPrecision(3)}`,
+    { times: [...data.t, last + data.interval_s] },
   );
 
   const lag = () => overTime(
