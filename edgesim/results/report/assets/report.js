@@ -37,7 +37,7 @@
       if (named && data.phases.length > 1 && ctx.measureText(phase.name).width + 12 * dpr < to - from) {
         ctx.fillStyle = css("--muted");
         ctx.textAlign = "left";
-        ctx.fillText(phase.name, from + 6 * dpr, bbox.top + bbox.height - 7 * dpr);
+        ctx.fillText(phase.name, from + 6 * dpr, bbox.top - 8 * dpr);
       }
     });
     for (const incident of data.incidents) {
@@ -120,7 +120,8 @@
   /** A chart over the time of the run. */
   function overTime(series, columns, values, { named = false, height = 220, scale = {}, top = 0, times = data.t } = {}) {
     return {
-      height, series: [{ label: "time", value: (_, v) => (v == null ? "–" : clock(v)) }, ...series],
+      height, padding: [named && data.phases.length > 1 ? 26 : 8, 14, 0, 0],
+      series: [{ label: "time", value: (_, v) => (v == null ? "–" : clock(v)) }, ...series],
       data: [times, ...columns],
       axes: [axis(clock, { size: 34, grid: { show: false } }), axis(values)],
       scales: {
@@ -140,7 +141,7 @@
       ? { distr: 3, range: () => [10 ** Math.floor(Math.log10(low)), 10 ** Math.ceil(Math.log10(high * 1.05))] } : {};
     return overTime(
       [line("p50", css("--c1"), ms), line("p99", css("--c0"), ms, { fill: fade(css("--c0"), 0.1) })],
-      [data.p50, data.p99], tick, { named: true, height: 310, scale, top: Math.min(0.35, 0.06 * data.marks.length) },
+      [data.p50, data.p99], tick, { named: true, height: 310, scale, top: data.marks.length ? 0.22 : 0 },
     );
   }
 
