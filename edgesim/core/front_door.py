@@ -144,14 +144,15 @@ async def _attempt(w: World, door: Door, request: Request, pop: PopId) -> Respon
     if connection.pop != pop:
         up_s += door.setup_rtts * (up_s + down_s)
     request.network_s += up_s + down_s
+    request.back_s = down_s * door.time_scale
     await w.sleep(up_s * door.time_scale)
     try:
         response = await w.forward(pop, request)
     except BaseException:
         request.network_s -= down_s
+        request.back_s = 0.0
         raise
     connection.pop = pop
-    request.back_s = down_s * door.time_scale
     return response
 
 

@@ -5,6 +5,7 @@ Requests are mutable and slotted: they are the hottest objects of a simulation. 
 
 from __future__ import annotations
 
+from collections.abc import Callable  # noqa: TC003 - a dataclass field
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,6 +61,8 @@ class Request:
     """What the current attempt has waited for its worker to be started."""
     failed: list[PopId] = field(default_factory=list)
     """PoPs that broke under it, in order."""
+    inform: Callable[[int, Headers], None] | None = None
+    """Sends an informational response (1xx) ahead of the answer; None where the client can take none."""
     channel: Any = None
     """The live world's way back to the client; None in a simulation."""
 

@@ -21,6 +21,7 @@ from edgesim.core.request import Connection, Request, Response
 from edgesim.errors import EdgesimError, RequestError
 from edgesim.live import http_server
 from edgesim.live.client_address import client_address
+from edgesim.live.informational import listener
 from edgesim.model.geo import distance_km
 from edgesim.model.ids import NO_POP, AppName, PopId
 from edgesim.model.stream import key, numbered
@@ -87,6 +88,7 @@ class FrontDoorServer:
             flow_request = self._request(request, ident, number, self._target(host), path)
         except EdgesimError as error:
             return _refusal(error, ident)
+        flow_request.inform = listener(request, flow_request)
         await front_door(self._w, self._door, flow_request)
         answer = flow_request.channel
         assert isinstance(answer, web.StreamResponse)
@@ -165,6 +167,7 @@ class FrontDoorServer:
     async def reply(self, request: Request, response: Response) -> None:
         """Send the answer with the edge's header fields; a body in memory is sent by aiohttp when the handler returns."""
         incoming: web.BaseRequest = request.channel
+        request.inform = None
         headers = http_server.to_multidict(response.headers)
         body = response.body
         if response.error:

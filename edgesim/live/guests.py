@@ -148,6 +148,7 @@ class WasmGuests:
                 client_address=request.place.address,
                 deadline_s=request.deadline_s,
                 route=worker.release.pattern(request.path),
+                inform=request.inform,
             ),
             limits,
             grants,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from edgesim.errors import EdgesimError
-from edgesim.live.trailers import TrailedAnswer, TrailedPayload
-from edgesim.model.http import HOP_BY_HOP
+from edgesim.live import answers
+from edgesim.live.trailers import TrailedPayload
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def fields_of(answer: aiohttp.ClientResponse) -> Headers:
     """The answer's end-to-end header fields, names in lowercase."""
-    return tuple((name, value) for key, value in answer.headers.items() if (name := key.lower()) not in HOP_BY_HOP)
+    return answers.fields_of(answer.headers)
 
 
 async def next_chunk(answer: aiohttp.ClientResponse) -> bytes | None:
@@ -99,7 +99,7 @@ class AnswerBody:
 
     def trailers(self) -> Headers:
         """What came after it, from connections that keep that."""
-        return self._answer.trailers() if isinstance(self._answer, TrailedAnswer) else ()
+        return self._answer.trailers() if isinstance(self._answer, answers.TrailedAnswer) else ()
 
     def close(self) -> None:
         """Give the connection back when the body was read to its end, else drop it."""

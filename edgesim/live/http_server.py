@@ -166,7 +166,9 @@ async def send(
     response = web.StreamResponse(status=status, headers=headers)
     has_body = request.method != "HEAD" and status not in (204, 304)  # RFC 9110 §6.4.1
     announced = headers.get("content-length")
-    chunked = announced is None and has_body
+    chunked = (
+        announced is None and has_body and request.version >= HttpVersion11
+    )  # for 1.0 the connection's end is the body's
     if chunked:
         response.enable_chunked_encoding()
         announce(response.headers, body)

@@ -16,6 +16,7 @@ from yarl import URL
 
 from edgesim.core.request import Response
 from edgesim.errors import EdgesimError, OriginError, OriginTimeoutError
+from edgesim.live.answers import informed
 from edgesim.live.http_client import AnswerBody, Upload, fields_of
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class LiveOrigins:
         headers.add("via", "1.1 edgesim")  # RFC 9110 §7.6.3
         headers.add("x-forwarded-for", request.place.address)
         upload = None if request.body is None else Upload(request.body)
+        informed.set(request.inform)
         answer = await self._session.request(
             request.method,
             URL(origin.url.rstrip("/") + request.target, encoded=True),
@@ -99,6 +101,9 @@ class LiveOrigins:
             allow_redirects=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
+        if answer.status == 101:  # the edge asks for no other protocol
+            answer.close()
+            raise OriginError(f"origin {origin.name} wants to switch protocols (101), which nobody has asked for")
         if upload is not None:
             upload.answer = answer
         body = AnswerBody(answer, lambda: OriginError(f"origin {origin.name} broke off in the middle of its response"))

@@ -19,10 +19,11 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from edgesim.live.answers import TrailedAnswer, complete
 from edgesim.live.http_client import fields_of, next_chunk
 from edgesim.live.http_server import FIELD_BYTES_MAX, FIELDS_MAX, to_multidict
 from edgesim.live.outbound_errors import ProhibitedAddressError, outbound_error
-from edgesim.live.trailers import TrailedAnswer, TrailedPayload, keep_trailers
+from edgesim.live.trailers import TrailedPayload
 from edgesim.model.http import BytesBody
 from edgesim.model.outbound import PORTS, SELF, is_localhost, is_special, parse_address, parse_allowed_host
 from edgesim.wasm.outbound import OutboundError, OutboundResponse
@@ -215,6 +216,9 @@ async def _exchange(
         if upload is not None and upload.error is not None:
             raise upload.error from exc
         raise outbound_error(exc) from exc
+    if answer.status == 101:
+        answer.close()
+        raise OutboundError("HTTP-upgrade-failed")
     between_s = BETWEEN_BYTES_S if request.between_bytes_timeout_s is None else request.between_bytes_timeout_s
     content: Body = _AnswerBody(answer, between_s, upload)
     if request.method == "HEAD" or answer.status in (204, 304):
@@ -273,7 +277,7 @@ def _session(*, guarded: bool) -> aiohttp.ClientSession:
         use_dns_cache=guarded,
     )
     return aiohttp.ClientSession(
-        connector=keep_trailers(connector),
+        connector=complete(connector),
         response_class=TrailedAnswer,
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(total=None),

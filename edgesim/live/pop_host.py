@@ -34,6 +34,7 @@ from edgesim.live import hop, http_server
 from edgesim.live.bus import Bus, Message, Subscription, new_boot
 from edgesim.live.error_json import error_to_dict
 from edgesim.live.faults import FAULTS_PATH, HostFaults
+from edgesim.live.informational import listener
 from edgesim.live.local import LocalPops
 from edgesim.live.metrics import METRICS_PATH, STATS_PATH, metrics_handler, stats_handler
 from edgesim.live.world import LiveWorld
@@ -278,6 +279,7 @@ class PopHost:
             body=http_server.request_body(request, Limits().body_bytes),
             now_s=self.world.now(),
         )
+        flow_request.inform = listener(request)
         try:
             response = await self.local.forward(pop_id, flow_request)
         except PopUnreachableError:

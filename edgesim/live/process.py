@@ -106,9 +106,9 @@ async def start_control(stack: AsyncExitStack, config: ProcessConfig, world: Wor
 
 async def start_pop_host(stack: AsyncExitStack, config: ProcessConfig, world: World) -> tuple[PopHost, dict[str, str]]:
     """One PoP host."""
+    from edgesim.live.answers import RelayedAnswer, complete  # noqa: PLC0415
     from edgesim.live.blobs import BlobStore  # noqa: PLC0415
     from edgesim.live.outbound import OutboundNetwork  # noqa: PLC0415
-    from edgesim.live.trailers import TrailedAnswer, keep_trailers  # noqa: PLC0415
     from edgesim.wasm.runtime import Runtime  # noqa: PLC0415 - the engine, which front door and control never load
 
     specs = [spec for spec in world.topology.pops if spec.id in config.pops]
@@ -119,8 +119,8 @@ async def start_pop_host(stack: AsyncExitStack, config: ProcessConfig, world: Wo
     origin_session = await stack.enter_async_context(
         aiohttp.ClientSession(
             auto_decompress=False,
-            connector=keep_trailers(aiohttp.TCPConnector(limit=0)),
-            response_class=TrailedAnswer,
+            connector=complete(aiohttp.TCPConnector(limit=0)),
+            response_class=RelayedAnswer,
             timeout=aiohttp.ClientTimeout(total=None),
             cookie_jar=aiohttp.DummyCookieJar(),
         )

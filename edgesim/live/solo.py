@@ -27,6 +27,7 @@ from edgesim.errors import (
 from edgesim.live import http_server
 from edgesim.live.front_door import proxy_status
 from edgesim.live.grants import local_grants
+from edgesim.live.informational import listener
 from edgesim.live.inspection import ended, file_report
 from edgesim.live.outbound import OutboundNetwork
 from edgesim.live.tally import CLIENT_GONE, Served, Tally
@@ -223,7 +224,9 @@ class Solo:
         part: tuple[Part, str],
         headers: Headers,
         body: Body | None,
+        *,
         client: str = "127.0.0.1",
+        inform: Callable[[int, Headers], None] | None = None,
     ) -> GuestResponse:
         """Serve one request with a fresh instance, and note what it costs until its head is out.
 
@@ -242,6 +245,7 @@ class Solo:
             client_address=client,
             deadline_s=asyncio.get_running_loop().time() + limits.wall_s,
             route=part[1],
+            inform=inform,
         )
         served.component = component.id
         answer = await worker.run(request, limits, grants)
@@ -267,7 +271,8 @@ class Solo:
             part, pattern, body = self._take(request)
             peer = request.transport.get_extra_info("peername") if request.transport else None
             client = peer[0] if peer else "127.0.0.1"
-            answer = await self.run(served, (part, pattern), http_server.request_headers(request), body, client)
+            headers = http_server.request_headers(request)
+            answer = await self.run(served, (part, pattern), headers, body, client=client, inform=listener(request))
         except EdgesimError as error:
             note_error(served, error)
             served.status = error.status

@@ -12,18 +12,14 @@ skip them (RFC 9112 §7.1.2), and a field that the recipient needs does not belo
 from __future__ import annotations
 
 import re
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import aiohttp
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.payload import AsyncIterablePayload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable
 
     from aiohttp.abc import AbstractStreamWriter
-    from aiohttp.connector import Connection
     from aiohttp.streams import StreamReader
     from multidict import CIMultiDict
 
@@ -109,50 +105,6 @@ def _section(data: bytes) -> Headers:
             break
         found.append((name.lower(), value.strip(" \t")))
     return ()
-
-
-# -- aiohttp's client ---------------------------------------------------------------------------------------------------
-
-
-class _Protocol(ResponseHandler):
-    """A connection that keeps the end of chunked answers."""
-
-    tail: Tail | None = None
-
-    def feed_data(self, data: Any, size: int = 0) -> None:
-        """The head of an answer is there."""
-        message, payload = data
-        self.tail = Tail(payload) if message.chunked else None
-        super().feed_data(data, size)
-
-    def data_received(self, data: bytes) -> None:
-        """More of the answer."""
-        super().data_received(data)
-        if self.tail is not None:
-            self.tail.add(data)
-
-
-class TrailedAnswer(aiohttp.ClientResponse):
-    """An answer whose trailers can be read."""
-
-    _tail: Tail | None = None
-
-    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        """Wait for the head."""
-        protocol = connection.protocol
-        answer = await super().start(connection)
-        self._tail = protocol.tail if isinstance(protocol, _Protocol) else None
-        return answer
-
-    def trailers(self) -> Headers:
-        """The trailer fields, names in lowercase; none before the end of the body."""
-        return () if self._tail is None else self._tail.fields
-
-
-def keep_trailers(connector: aiohttp.TCPConnector) -> aiohttp.TCPConnector:
-    """Have a connector's connections keep them, for sessions with `response_class=TrailedAnswer`."""
-    connector._factory = partial(_Protocol, loop=connector._loop)  # type: ignore[assignment]  # noqa: SLF001 - no public way
-    return connector
 
 
 class TrailedPayload(AsyncIterablePayload):

@@ -16,8 +16,8 @@ from yarl import URL
 
 from edgesim.errors import DeadlineExceededError, EdgesimError, PopUnreachableError
 from edgesim.live import hop
+from edgesim.live.answers import RelayedAnswer, complete, informed
 from edgesim.live.http_client import AnswerBody, Upload, fields_of
-from edgesim.live.trailers import TrailedAnswer, keep_trailers
 
 if TYPE_CHECKING:
     from edgesim.core.request import Request, Response
@@ -40,8 +40,8 @@ class HttpTransport:
         self._token = token
         self._urls: dict[PopId, str] = {}
         self._session = aiohttp.ClientSession(
-            connector=keep_trailers(aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0, force_close=False)),
-            response_class=TrailedAnswer,
+            connector=complete(aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0, force_close=False)),
+            response_class=RelayedAnswer,
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=2.0),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
@@ -72,6 +72,7 @@ class HttpTransport:
         headers: CIMultiDict[str] = CIMultiDict(request.headers)
         headers.update(hop.request_headers(request, pop, self._token, now_s))
         upload = None if request.body is None else Upload(request.body)
+        informed.set(request.inform)
         try:
             async with asyncio.timeout_at(request.deadline_s + GRACE_S):
                 answer = await self._session.request(

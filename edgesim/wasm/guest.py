@@ -46,6 +46,8 @@ class GuestRequest:
     client_address: str
     deadline_s: float
     """Absolute, on the event loop's clock."""
+    inform: Callable[[int, Headers], None] | None = None
+    """Sends an informational response (1xx), on the loop; None where the client can take none."""
     route: str = "/..."
     """Pattern of the route that matched, for WAGI's X_MATCHED_ROUTE and PATH_INFO."""
 

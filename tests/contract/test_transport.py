@@ -527,3 +527,64 @@ async def test_bytes_that_are_no_text(edge):
         assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
         assert edge.door.health.is_up(FRA, edge.world.now())
     await listener.close(0.0)
+
+
+async def test_trailers_cross_the_hop(edge):
+    """Both ways; to the front door they come after the last byte."""
+    trailers = (("x-sum", "9"), ("x-odd", "\udcff"))
+
+    async def answer(pop, worker, request):
+        data = await read_all(request.body)
+        return Response(200, "ok", body=BytesBody(data, request.body.trailers()))
+
+    edge.guests.answer = answer
+    response = await edge.forward(method="POST", body=BytesBody(b"abc", trailers))
+
+    assert await read_all(response.body) == b"abc"
+    assert response.body.trailers() == trailers
+
+
+async def test_informational_answers_cross_the_hop(edge):
+    """At once, in their order, before the answer; where nobody listens they go nowhere."""
+    heard, asked = [], asyncio.Event()
+
+    async def answer(pop, worker, request):
+        if request.inform is not None:
+            request.inform(103, (("link", "</a.css>; rel=preload"), ("link", "</b.js>; rel=preload")))
+            request.inform(110, ())
+        await asked.wait()
+        return Response(200, "ok", body=b"whole")
+
+    edge.guests.answer = answer
+    forwarded = asyncio.ensure_future(edge.forward(inform=lambda *each: heard.append(each)))
+    await settled(lambda: len(heard))
+    asked.set()
+
+    assert heard == [(103, (("link", "</a.css>; rel=preload"), ("link", "</b.js>; rel=preload"))), (110, ())]
+    assert await read_all((await forwarded).body) == b"whole"
+    assert (await edge.forward()).status == 200
+    assert len(heard) == 2
+
+
+async def test_a_client_gets_both(edge):
+    """Through the front door: hints, then the answer with its trailers, on the wire of HTTP/1.1; one of HTTP/1.0 gets neither."""
+
+    async def answer(pop, worker, request):
+        if request.inform is not None:
+            request.inform(103, (("link", "</a.css>; rel=preload"),))
+        return Response(200, "ok", body=BytesBody(b"abc", (("x-sum", "9"),)))
+
+    edge.guests.answer = answer
+    listener = await http_server.Listener.open(edge.server.handle, port=0)
+    got = []
+    for version in ("1.1", "1.0"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(f"GET /w HTTP/{version}\r\nHost: hello.localhost\r\nConnection: close\r\n\r\n".encode())
+        got = await asyncio.wait_for(reader.read(), 10.0)
+        writer.close()
+
+        assert got.startswith(
+            b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\n"
+        ) == (version == "1.1")
+        assert got.endswith(b"0\r\nx-sum: 9\r\n\r\n" if version == "1.1" else b"\r\n\r\nabc")
+    await listener.close(0.0)

@@ -122,6 +122,25 @@ async def test_an_origin_that_breaks_off(fetch):
     response.body.close()
 
 
+async def test_an_origin_that_changes_the_protocol(fetch):
+    """101 to a request that asked for nothing of the kind: an error of the origin's, and the connection is dropped."""
+    dropped = asyncio.Event()
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nhello")
+        await reader.read()
+        writer.close()
+        dropped.set()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    fetch = await fetch(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    with pytest.raises(OriginError, match="switch protocols"):
+        await fetch()
+    await asyncio.wait_for(dropped.wait(), 10.0)
+    server.close()
+
+
 async def test_a_client_whose_upload_breaks(fetch):
     """That is not the origin's fault."""
 

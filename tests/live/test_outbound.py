@@ -302,6 +302,7 @@ async def test_connection_refused(network):
         ((b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhel",), "HTTP-response-incomplete"),
         ((b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",), "HTTP-protocol-error"),
         ((b"what is this\r\n\r\n",), "HTTP-protocol-error"),
+        ((b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",), "HTTP-upgrade-failed"),
         ((b"HTTP/1.1 200 OK\r\nx: " + b"y" * 40000 + b"\r\n\r\n",), "HTTP-response-header-section-size"),
         ((b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 200 + b"\r\n",), "HTTP-response-header-section-size"),
         ((b"",), "connection-terminated"),

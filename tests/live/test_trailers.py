@@ -8,9 +8,10 @@ import aiohttp
 import pytest
 from multidict import CIMultiDict
 
+from edgesim.live.answers import TrailedAnswer, complete
 from edgesim.live.http_client import AnswerBody, Upload
 from edgesim.live.http_server import Listener, request_body, request_headers, send
-from edgesim.live.trailers import TrailedAnswer, keep_trailers, sendable
+from edgesim.live.trailers import sendable
 from edgesim.model.http import BytesBody
 from tests.support.request_path import read_all
 
@@ -86,7 +87,7 @@ async def test_the_last_trailer_is_not_a_field_of_the_next_request(port):
 
 async def test_the_client_sends_and_reads_them(port):
     """Streams with trailers, twice over one connection."""
-    connector = keep_trailers(aiohttp.TCPConnector(limit=1))
+    connector = complete(aiohttp.TCPConnector(limit=1))
     async with aiohttp.ClientSession(connector=connector, response_class=TrailedAnswer) as session:
         for number in "12":
             upload = Upload(BytesBody(b"abc", (("x-number", number), ("content-length", "7"))))

@@ -9,7 +9,7 @@ from edgesim.model.http import BytesBody
 from edgesim.wasm.guest import RequestPipe
 from edgesim.wasm.host.bodies import OutgoingBody
 from edgesim.wasm.host.fields import Fields
-from edgesim.wasm.host.http import IncomingRequest, ResponseOutparam
+from edgesim.wasm.host.http import INFORMATIONAL_MAX, IncomingRequest, ResponseOutparam
 from edgesim.wasm.values import Err, Ok, Var
 from tests.support.host import HostGuest, a_request
 
@@ -142,13 +142,22 @@ def test_a_response_has_a_final_status(status):
     assert guest.call(TYPES + "[method]outgoing-response.status-code", response) == 200
 
 
-def test_informational_responses():
-    """Not sent, and said so; nonsense is a protocol error."""
-    guest = HostGuest()
+async def test_informational_responses():
+    """They go out before the answer, without a length; 100 and clients that can take none are no error, nonsense is one."""
+    heard = []
     name = TYPES + "[method]response-outparam.send-informational"
+    fields, outparam = Fields([("Link", b"</a.css>"), ("content-length", b"9")]), ResponseOutparam()
+    guest, deaf = HostGuest(a_request(inform=lambda *each: heard.append(each))), HostGuest()
+    for status in (103, 100, 199):
+        await guest.wait(name, outparam, status, fields)
+        await deaf.wait(name, outparam, status, fields)
 
-    assert guest.err(name, ResponseOutparam(), 103, Fields()).tag == "internal-error"
-    assert guest.err(name, ResponseOutparam(), 200, Fields()) == Var("HTTP-protocol-error")
+    assert heard == [(status, (("link", "</a.css>"),)) for status in (103, 199)]
+    for status in (99, 101, 200):
+        assert guest.err(name, outparam, status, fields) == Var("HTTP-protocol-error")
+    for _ in range(INFORMATIONAL_MAX - outparam.informed):
+        await guest.wait(name, outparam, 103, fields)
+    assert guest.err(name, outparam, 103, fields).tag == "internal-error"
 
 
 def test_an_error_instead_of_a_response():

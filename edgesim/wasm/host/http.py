@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edgesim.errors import GuestOutputError
+from edgesim.wasm.guest import Suspend
 from edgesim.wasm.host.bodies import IncomingBody, OutgoingBody
 from edgesim.wasm.host.fields import Fields, content_length, from_headers
 from edgesim.wasm.linking import HostTable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 TABLE: Final = HostTable()
 _TYPES: Final = "wasi:http/types"
+INFORMATIONAL_MAX: Final = 8
+"""Informational responses before one final response."""
 METHODS: Final = frozenset({"get", "head", "post", "put", "delete", "connect", "options", "trace", "patch"})
 
 
@@ -51,9 +54,11 @@ class OutgoingResponse:
 class ResponseOutparam:
     """Where the guest puts its response: once, or an error instead."""
 
-    __slots__ = ("error", "response")
+    __slots__ = ("error", "informed", "response")
 
     def __init__(self) -> None:
+        self.informed = 0
+        """Informational responses so far."""
         self.response: OutgoingResponse | None = None
         self.error: str = ""
 
@@ -158,12 +163,28 @@ def set_response(guest: ComponentGuest, outparam: ResponseOutparam, result: Outg
         result.body.connect(guest.output)
 
 
-@TABLE.add(_TYPES, "[method]response-outparam.send-informational")
-def send_informational(_guest: ComponentGuest, _outparam: ResponseOutparam, status: int, _fields: Fields) -> None:
-    """Informational responses (1xx) are not passed on: the hop to the front door has no place for them."""
+@TABLE.add(_TYPES, "[method]response-outparam.send-informational", waits=True)
+def send_informational(
+    guest: ComponentGuest, outparam: ResponseOutparam, status: int, fields: Fields
+) -> Suspend | None:
+    """Send a 1xx response ahead of the final one (RFC 9110 §15.2), e.g. early hints (RFC 8297).
+
+    A client of HTTP/1.0 gets none, and 100 goes nowhere: the edge has answered `Expect` by itself. 101 would be another protocol.
+    """
     if not 100 <= status <= 199 or status == 101:
         raise Err(Var("HTTP-protocol-error"))
-    raise Err(Var("internal-error", "informational responses are not supported"))
+    outparam.informed += 1
+    if outparam.informed > INFORMATIONAL_MAX:
+        raise Err(Var("internal-error", f"more than {INFORMATIONAL_MAX} informational responses"))
+    inform = guest.request.inform
+    if inform is None or status == 100:
+        return None
+    headers = tuple(field for field in fields.headers() if field[0] != "content-length")  # RFC 9110 §8.6
+
+    async def start() -> None:
+        inform(status, headers)
+
+    return Suspend(start, lambda _: None)
 
 
 @TABLE.add(_TYPES, "http-error-code")
