@@ -112,6 +112,12 @@ class BundleTooLargeError(BundleError):
     status = 413
 
 
+class BuildError(EdgesimError):
+    """A build command of a manifest failed, or what it needs is not installed."""
+
+    code = "E0205"
+
+
 # -- the running edge -------------------------------------------------------------------------------------------------
 
 

@@ -264,7 +264,7 @@ class _Component(FileModel):
     description: str = ""
     environment: dict[str, str] = Field(default_factory=dict)
     build: Any = None
-    """Spin's own business."""
+    """Read by `build_steps.py`."""
     tool: _Tools = _Tools()
     allowed_outbound_hosts: Templates = Field(default_factory=list)
     allowed_http_hosts: Unsupported = None
@@ -409,8 +409,8 @@ class _References:
         file = table.get("source")
         if not isinstance(file, str) or (self._folder / file).is_file():
             return
-        command = _table(table, "build").get("command")
-        hint = f"build it first: {clip(command)}" if isinstance(command, str) else "build it first, or correct the path"
+        built = "command" in _table(table, "build")
+        hint = "run `edgesim build`, which makes it" if built else "build it first, or correct the path"
         yield self._source.problem(("component", key, "source"), f"there is no file {clip(file)}", hint)
 
 
