@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from edgesim.core.request import Request
+    from edgesim.live.http_quick import QuickRequest
     from edgesim.model.http import Headers
 
 
@@ -31,7 +32,9 @@ def write(transport: asyncio.Transport | None, status: int, headers: Headers) ->
     transport.write(f"HTTP/1.1 {status} {phrase}\r\n{fields}\r\n".encode(errors="surrogateescape"))
 
 
-def listener(incoming: web.BaseRequest, request: Request | None = None) -> Callable[[int, Headers], None] | None:
+def listener(
+    incoming: web.BaseRequest | QuickRequest, request: Request | None = None
+) -> Callable[[int, Headers], None] | None:
     """Writes them to the client of `incoming`; None for one that speaks HTTP/1.0 and must not be sent any.
 
     With `request`, after the modelled way back from the PoP, and no more once `request.inform` is None: the answer has begun.

@@ -30,7 +30,7 @@ from edgesim.core.desired import (
 from edgesim.core.memory import drop_idle
 from edgesim.core.rollout import apply_desired
 from edgesim.errors import EdgesimError, NotFoundError, PopUnreachableError, StorageError, TrustError
-from edgesim.live import hop, http_server
+from edgesim.live import hop, http_quick, http_server
 from edgesim.live.bus import Bus, Message, Subscription, new_boot
 from edgesim.live.error_json import error_to_dict
 from edgesim.live.faults import FAULTS_PATH, HostFaults
@@ -47,8 +47,10 @@ if TYPE_CHECKING:
 
     from edgesim.core.desired import DesiredDocument
     from edgesim.core.pop import Pop
+    from edgesim.core.request import Request, Response
     from edgesim.live.endpoint import BrokerEndpoint, Login
     from edgesim.live.host_state import HostState
+    from edgesim.live.http_quick import Answer, QuickRequest
     from edgesim.live.signing import Verifier
     from edgesim.live.world import Guests, Origins
     from edgesim.model.events import Event
@@ -105,7 +107,7 @@ class PopHost:
     async def start(self, guests: Guests, origins: Origins, *, endpoint: BrokerEndpoint, login: Login) -> str:
         """Take up the last good state, listen, and connect; the URL of its port."""
         self.world.equip(guests=guests, origins=origins)
-        self._listener = await http_server.Listener.open(self.handle, port=0, behind_door=True)
+        self._listener = await self.listen()
         for pop in self.pops.values():
             self._wake(pop)
         self._bus = Bus(
@@ -119,6 +121,10 @@ class PopHost:
         self._bus_task = asyncio.create_task(self._bus.run(), name=f"bus {self.host}")
         self.world.spawn(beat(self.world, self.host, self.boot, list(self.pops.values()), self._beat_s), "beat")
         return self.url
+
+    async def listen(self) -> http_server.Listener:
+        """Take requests on a free port."""
+        return await http_quick.listen(self.handle, self.quick, port=0, behind_door=True)
 
     @property
     def url(self) -> str:
@@ -266,29 +272,58 @@ class PopHost:
                 return await self.faults.handle(request)
             return self._command(request)
         except EdgesimError as error:
-            return web.json_response({"error": error_to_dict(error)}, status=error.status)
+            return _refusal(error)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        headers = request.headers
-        hop.check_token(headers, self._token)
-        pop_id, flow_request = hop.read_request(
-            headers,
+        hop.check_token(request.headers, self._token)
+        visit = hop.read_request(
+            request.headers,
             method=request.method,
             target=request.raw_path,
             fields=http_server.request_headers(request),
             body=http_server.request_body(request, Limits().body_bytes),
             now_s=self.world.now(),
         )
-        flow_request.inform = listener(request)
+        return await _send(request, await self._forward(request, *visit))
+
+    def quick(self, request: QuickRequest) -> Answer | None:
+        """Serve the front door's request without a body; leave all others to `handle`."""
+        return self._serve_quick(request) if hop.META in request.ours else None
+
+    async def _serve_quick(self, request: QuickRequest) -> bytes | web.StreamResponse:
         try:
-            response = await self.local.forward(pop_id, flow_request)
+            hop.check_token(request.ours, self._token)
+            visit = hop.read_request(
+                request.ours,
+                method=request.method,
+                target=request.target,
+                fields=request.headers,
+                body=None,
+                now_s=self.world.now(),
+            )
+            response = await self._forward(request, *visit)
+        except EdgesimError as error:
+            return _refusal(error)
+        body, status = response.body, response.status
+        if (
+            isinstance(body, bytes)
+            and len(body) <= http_server.SMALL_BYTES
+            and request.method != "HEAD"
+            and status not in (204, 304)
+        ):
+            return http_quick.wire(status, response.headers, body, (hop.META, hop.response_meta(response)))
+        return await _send(request.whole(), response)
+
+    async def _forward(self, incoming: web.BaseRequest | QuickRequest, pop: PopId, request: Request) -> Response:
+        """Have the PoP serve it."""
+        request.inform = listener(incoming)
+        try:
+            return await self.local.forward(pop, request)
         except PopUnreachableError:
             # What a dead PoP looks like from outside: the connection breaks without an answer.
-            http_server.abort(request)
+            if incoming.transport is not None:
+                incoming.transport.abort()
             raise asyncio.CancelledError from None
-        fields = http_server.to_multidict(response.headers)
-        fields[hop.META] = hop.response_meta(response)
-        return await http_server.send(request, response.status, fields, response.body)
 
     def _command(self, request: web.BaseRequest) -> web.Response:
         """`POST /-/pops/<pop>/kill`, `restart`, `drain` and `undrain`."""
@@ -321,3 +356,15 @@ class PopHost:
             self.kill(pop_id)
         pop.restart()
         self._wake(pop)
+
+
+async def _send(request: web.BaseRequest, response: Response) -> web.StreamResponse:
+    """Answer the front door."""
+    fields = http_server.to_multidict(response.headers)
+    fields[hop.META] = hop.response_meta(response)
+    return await http_server.send(request, response.status, fields, response.body)
+
+
+def _refusal(error: EdgesimError) -> web.Response:
+    """The answer to what is no request of the front door's."""
+    return web.json_response({"error": error_to_dict(error)}, status=error.status)

@@ -98,7 +98,7 @@ async def edge(request, tmp_path):
         )  # fmt: skip
         pops, world = host.pops, host.world
         world.equip(guests=guests, origins=origin)
-        listener = await http_server.Listener.open(host.handle, port=0, behind_door=True)
+        listener = await host.listen()
         transport = HttpTransport("t0ken")
         for pop in pops:
             transport.place(pop, f"http://127.0.0.1:{listener.port}")

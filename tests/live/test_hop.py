@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple, replace
 
 import pytest
 from hypothesis import given
@@ -57,36 +58,64 @@ def test_a_request_round_trip(place, left_s, network_s):
     )
 )
 def test_a_response_round_trip(sent):
-    """How an answer came about survives the hop."""
-    assert hop.read_response(sent.status, hop.response_meta(sent), (), b"") == sent
+    """How an answer came about survives the hop; times in whole nanoseconds."""
+    meta = hop.response_meta(sent)
+    got = hop.read_response(sent.status, meta, (), b"")
+
+    assert replace(got, timings=sent.timings) == sent
+    assert astuple(got.timings)[:8] == pytest.approx(astuple(sent.timings)[:8], abs=2e-9)
+    assert got.timings.phases == sent.timings.phases
+    assert meta.isascii()
+    assert meta.isprintable()
+
+
+GOOD = hop.request_headers(request(), FRA, "t", 0.0)
 
 
 @given(VALUES)
 def test_malformed_fields_of_requests(value):
     """Whatever JSON it is, it is a request or a RequestError."""
     try:
-        pop, request = read({hop.META: json.dumps(value)})
+        pop, request = read(GOOD | {hop.ABOUT: json.dumps(value)})
     except RequestError:
         return
 
-    assert len(value) == 12  # by chance everything that is looked at has its type
+    assert len(value) == 9  # by chance everything that is looked at has its type
     assert isinstance(pop, str)
     assert isinstance(request.app, str)
 
 
-@pytest.mark.parametrize("meta", ["", "{", "[" * 8000, '["r1","fra1","hello",NaN,0,"",0,0,"","",0,""]'])
-def test_what_is_not_even_json(meta):
-    """Torn, nested without end, or with a deadline that never comes."""
+@pytest.mark.parametrize("meta", ["", "1", "1 2", "x 0 r1", "1 x r1", "nan 0 r1", "inf 0 r1", "[]"])
+def test_malformed_words(meta):
+    """Too few, no numbers, or a deadline that never comes."""
     with pytest.raises(RequestError):
-        read({hop.META: meta})
+        read(GOOD | {hop.META: meta})
+
+
+@pytest.mark.parametrize("about", ["", "{", "[" * 8000, '["fra1","hello","",0,0,"",0,0]'])
+def test_what_is_not_even_json(about):
+    """Torn, nested without end, or not all there."""
     with pytest.raises(RequestError):
-        read({})
+        read(GOOD | {hop.ABOUT: about})
+    for name in (hop.META, hop.ABOUT):
+        with pytest.raises(RequestError):
+            read({key: value for key, value in GOOD.items() if key != name})
 
 
 @given(VALUES)
 def test_an_answer_that_is_no_pops(value):
     """Something else answers at the PoP's port: it counts as unreachable."""
-    for meta in (json.dumps(value), None, "x", "[" * 8000):
+    good = hop.response_meta(Response(200, "ok", FRA))
+    for meta in (
+        json.dumps(value),
+        None,
+        "x",
+        "[" * 8000,
+        good[:-2],
+        f"{good} 1",
+        f"{good} [",
+        good.replace("ok", "?"),
+    ):
         with pytest.raises(PopUnreachableError):
             hop.read_response(200, meta, (), b"")
 
