@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgesim.config.policies import make_pop
 from edgesim.core.beat import beat
 from edgesim.core.desired import DesiredDocument, assign
+from edgesim.core.faults import FaultedNetwork, Faults, faulted_origin
 from edgesim.core.front_door import Door, Network, front_door
 from edgesim.core.health import HealthTable
 from edgesim.core.request import Connection, Request
@@ -93,6 +94,9 @@ class Simulation:
             seed=seed,
             machine=None if edge is None else Machine(edge, self.host_of.values()),
         )
+        self.edge = edge
+        self.faults = Faults(seed)
+        """Faults of origins and links; taken in with `watch_faults`."""
         self._bus_s = costs.bus_s if edge is None else edge.distribute_s
         self._seed = seed
         self._gen = 0
@@ -115,6 +119,13 @@ class Simulation:
     def restart(self, at_s: float, pop: PopId) -> None:
         """Start a killed PoP again at `at_s`, with what it has on disk."""
         self.kernel.at(at_s, lambda: self.bring_back(self.pops[pop]))
+
+    def watch_faults(self) -> None:
+        """Let what is in `faults` happen. Put last before the run, since it stands before network and origins."""
+        world, door = self.world, self.door
+        door.network = FaultedNetwork(door.network, self.faults, world.now)
+        world.fetch_origin = faulted_origin(world, world.fetch_origin, self.faults, time_scale=door.time_scale)
+        world.faults = self.faults
 
     def arrive(self, arrivals: Iterable[tuple[float, AppName, str, Place]]) -> None:
         """Requests to come: (time, app, path, client), sorted by time. Each comes on a connection of its own."""
@@ -156,5 +167,7 @@ class Simulation:
 
     async def _distribute(self, pop: Pop, document: DesiredDocument, delay_s: float) -> None:
         await self.world.sleep(delay_s)
+        while (link := self.faults.link(pop.spec.id, "control-plane", self.world.now())) is not None and link.cut:
+            await self.world.sleep(link.until_s - self.world.now())  # retained: it comes when the way is there again
         if pop.alive:
             await apply_desired(self.world, pop, document, delay_s)

@@ -20,6 +20,7 @@ from edgesim.sim.leaves import ModelledLeaves
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 
+    from edgesim.core.faults import Faults
     from edgesim.core.health import HealthTable
     from edgesim.core.pop import Pop
     from edgesim.core.request import Request, Response
@@ -79,6 +80,8 @@ class SimWorld:
         self._costs = costs
         self._on_event = on_event
         self._machine = machine
+        self.faults: Faults | None = None
+        """Of links to the control plane, over which beats travel."""
         self._visitors: dict[PopId, dict[Flow, None]] = {pop: {} for pop in pops}
         leaves = ModelledLeaves(self, costs, host_of, measured=measured, seed=seed)
         self.fetch_bundle = leaves.fetch_bundle
@@ -90,7 +93,7 @@ class SimWorld:
         self.end_filter = leaves.end_filter
         self.make_instance = leaves.make_instance
         self.drop_instance = leaves.drop_instance
-        self.fetch_origin = leaves.fetch_origin
+        self.fetch_origin: Callable[[Pop, Request], Awaitable[Response]] = leaves.fetch_origin
 
     sleep = staticmethod(sleep)  # the kernel's own, without a call in between
 
@@ -144,8 +147,10 @@ class SimWorld:
     async def _deliver(self, beat: HealthReported) -> None:
         await self.sleep(self._costs.quantise(self._costs.bus_s))
         now_s = self.kernel.now_s
+        faults = self.faults
         for pop in beat.pops:
-            self._health.beat(pop.pop, pop.state, now_s)
+            if faults is None or (link := faults.link(pop.pop, "control-plane", now_s)) is None or not link.cut:
+                self._health.beat(pop.pop, pop.state, now_s)
 
     def kill(self, pop: PopId) -> None:
         """The PoP dies: its requests in flight break, its memory is lost, its beats stop. Nobody is told."""

@@ -1,0 +1,184 @@
+"""The clients of a simulated scenario: the connections they keep open, the requests they send, what is recorded of them.
+
+As the load generator does it live (`edgesim/live/load`): open loop, one pool of connections per metro and access class, the
+one used last first, response times from the intended send time. A simulated client is never late and never gives up. What an
+answer's body and the worker's own fields would have said is not known here: checks of them hold.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from edgesim.core.front_door import front_door
+from edgesim.core.request import Connection, Request
+from edgesim.model.address import MAX_HOST, client_address
+from edgesim.model.geo import Place
+from edgesim.model.stream import key, numbered
+from edgesim.results.answered import COLD_PHASES, COLD_STARTS, Answered, Attribution
+from edgesim.scenario.arrivals import arrivals
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from edgesim.core.request import Response
+    from edgesim.model.geo import Metro
+    from edgesim.model.ids import AppName
+    from edgesim.results.collect import Results
+    from edgesim.scenario.arrivals import Arrival
+    from edgesim.scenario.spec import Scenario
+    from edgesim.sim.run import Simulation
+
+CONNECTIONS_MAX: Final = 512
+"""Addresses of one metro and access class, as live."""
+DEADLINE_S: Final = 10.0
+"""The front door's, as live."""
+_OWN_FIELDS: Final = ("via", "x-edge-request-id", "server-timing")
+"""Fields that the edge adds to every answer, whatever became of the request."""
+
+
+class _Connections:
+    """Those of one metro and access class."""
+
+    __slots__ = ("_access", "_index", "_metro", "_opened", "idle")
+
+    def __init__(self, metro: Metro, access: str, index: int) -> None:
+        self._metro = metro
+        self._access = access
+        self._index = index
+        self._opened = 0
+        self.idle: list[tuple[Connection, Place]] = []
+
+    def open(self) -> tuple[Connection, Place]:
+        """A new one, from the next address."""
+        metro, host = self._metro, self._opened % min(CONNECTIONS_MAX, MAX_HOST + 1)
+        self._opened += 1
+        address = client_address(metro.id, self._index, host, "loopback")
+        place = Place(
+            address=address,
+            at=metro.at,
+            city=metro.city,
+            country=metro.country,
+            metro=metro.id,
+            access=self._access,
+        )
+        return Connection(), place
+
+
+class Clients:
+    """Everybody who sends requests in a run."""
+
+    def __init__(
+        self, scenario: Scenario, simulation: Simulation, results: Results, *, begin_s: float, access: tuple[str, ...]
+    ) -> None:
+        """Get ready.
+
+        Args:
+            scenario: what is sent.
+            simulation: where to; its world tells us of every answer.
+            results: where what happens is counted.
+            begin_s: when the first phase begins, on the simulation's clock.
+            access: names of the access classes, in the order of the address plan.
+        """
+        self._scenario = scenario
+        self._simulation = simulation
+        self._results = results
+        self._begin_s = begin_s
+        self._access = access
+        self._base = key(scenario.load.seed)
+        self._limit = scenario.load.max_in_flight
+        self._connections: dict[tuple[int, str], _Connections] = {}
+        self._by_clients = [[self._at(c.metro, c.access) for c in p.clients] for p in scenario.populations]
+        self._violations: dict[tuple[object, ...], str] = {}
+        self._app: AppName = scenario.target.app  # type: ignore[assignment] # a scenario's names are checked, not typed
+        self.in_flight = 0
+        self.sent = 0
+        self.last_s = 0.0
+        """When the last answer came, from the beginning."""
+        simulation.world.reply = self.take  # type: ignore[method-assign] # without a call in between
+
+    def actions(self) -> Iterator[tuple[float, Callable[[], object]]]:
+        """Every arrival as an external event of the kernel, one by one."""
+        begin_s, send = self._begin_s, self._send
+        for arrival in arrivals(self._scenario):
+            yield begin_s + arrival.at_s, partial(send, arrival)
+
+    def _send(self, arrival: Arrival) -> None:
+        """Send one request, unless too many are without an answer."""
+        if self.in_flight >= self._limit:
+            self._results.drop(arrival)
+            return
+        self.in_flight += 1
+        self.sent += 1
+        connections = self._by_clients[arrival.population][arrival.clients]
+        idle = connections.idle
+        held = idle.pop() if idle else connections.open()
+        simulation, spec = self._simulation, self._scenario.requests[arrival.request]
+        now_s = simulation.kernel.now_s
+        # Positional, as in the flows: keywords cost more than all else here.
+        request = Request(
+            "", self._app, spec.method, spec.target, spec.headers, None, held[1], held[0], numbered(self._base, arrival.number),
+            now_s, now_s + DEADLINE_S,
+        )  # fmt: skip
+        request.channel = (arrival, connections, held, len(self._results.marks))
+        simulation.kernel.spawn(front_door(simulation.world, simulation.door, request), "request")
+
+    def take(self, request: Request, response: Response) -> Awaitable[None]:
+        """The answer to a request: count it. The client's connection is free again."""
+        arrival: Arrival
+        arrival, connections, held, segment = request.channel
+        connections.idle.append(held)
+        self.in_flight -= 1
+        self.last_s = now_s = self._simulation.kernel.now_s - self._begin_s
+        start, role = response.start, response.role
+        phases = _phases(response) if start in COLD_STARTS and role else ()
+        about = Attribution(response.pop, start, role, request.network_s, phases)
+        outcome = self._violation(arrival.request, response)
+        answered = Answered(
+            outcome, now_s - arrival.at_s, about, response.status, 0, 0.0, None, False, segment
+        )  # fmt: skip
+        self._results.add(arrival, answered)
+        return NOTHING_LEFT
+
+    def _violation(self, number: int, response: Response) -> str:
+        """What about an answer was not expected; there are few different ones, so they are looked at once."""
+        at = (number, response.status, response.pop, response.start, response.role, response.version)
+        found = self._violations.get(at)
+        if found is None:
+            expected = self._scenario.requests[number].expect
+            known = [(name, "") for name in _OWN_FIELDS]
+            known += [("x-edge-pop", response.pop)] if response.pop else []
+            known += [("cache-status", f"edgesim-{response.pop}; fwd=bypass")] if response.pop else []
+            start = response.start if not response.role else f"{response.start}; role={response.role}"
+            known += [("x-edge-start", start)] if response.start else []
+            known += [("x-edge-version", f"{self._app}@{response.version}")] if response.version else []
+            known += [("proxy-status", "")] if response.error else []
+            theirs = [(name, value or "") for name, value in expected.headers if not name.startswith("x-edge-")]
+            found = expected.violation(response.status, (*known, *theirs)) or "ok"
+            self._violations[at] = found
+        return found
+
+    def _at(self, metro: Metro, access: str) -> _Connections:
+        found = self._connections.get((metro.id, access))
+        if found is None:
+            index = self._access.index(access)
+            found = self._connections[metro.id, access] = _Connections(metro, access, index)
+        return found
+
+
+class _NothingLeft:
+    """An awaitable that does not suspend."""
+
+    __slots__ = ()
+    __await__: Any = ().__iter__
+
+
+NOTHING_LEFT: Final[Awaitable[None]] = _NothingLeft()
+
+
+def _phases(response: Response) -> tuple[tuple[str, float], ...]:
+    """What a cold start was spent on, as the live edge says it in `Server-Timing`."""
+    t = response.timings
+    seconds: dict[str, float] = {"start": t.start_s, **dict(t.phases)}
+    seconds |= {"instantiate": t.instantiate_s, "init": t.init_s, "first_call": t.execute_s}
+    return tuple((name, seconds[name]) for name in COLD_PHASES if seconds.get(name))
