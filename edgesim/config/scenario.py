@@ -1,8 +1,8 @@
 """`scenarios/*.yaml` to a `Scenario`: every mistake at once, each with its line, the expected form and a suggestion.
 
-Three steps, as for topologies: form and types (pydantic), what refers to what (on the raw document, so that both kinds of
-mistake are reported together), then values. Words that are planned but not built yet are refused by name. The language is
-described in docs/scenarios.md; its models are `edgesim/config/scenario_file.py`.
+Three steps, as for topologies: form and types (pydantic, `edgesim/config/scenario_file.py`), what refers to what
+(`edgesim/config/scenario_check.py`), then values. Words that are planned but not built yet are refused by name. The language
+is described in docs/scenarios.md.
 """
 
 from __future__ import annotations
@@ -10,49 +10,57 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
 from edgesim.config.catalogue import find_metro, load_access, load_metros
+from edgesim.config.feeders import read_rows
 from edgesim.config.resources import resource_path
-from edgesim.config.scenario_file import (
-    METHODS,
-    STEPS,
-    EntryFile,
-    PopulationFile,
-    RequestFile,
-    ScenarioFile,
-    StepFile,
-    TargetFile,
-)
-from edgesim.config.units import parse_duration
-from edgesim.config.validation import FileModel, did_you_mean, problems_from_pydantic
+from edgesim.config.scenario_check import References, find_app
+from edgesim.config.scenario_file import ScenarioFile
+from edgesim.config.scenario_load import LoadFile, PhaseFile, PopulationFile
+from edgesim.config.scenario_requests import RequestFile, SessionFile
+from edgesim.config.validation import problems_from_pydantic
 from edgesim.config.yaml_source import YamlSource, clip, load_yaml
 from edgesim.errors import UsageError
+from edgesim.model.address import network
 from edgesim.scenario.spec import (
     Clients,
+    Diurnal,
     Expectation,
+    Feeder,
+    FlashCrowd,
     Load,
     Phase,
     Population,
     RequestSpec,
     Scenario,
+    Session,
+    SessionStep,
     Target,
+    Think,
     TimelineEntry,
 )
 from edgesim.scenario.steps import Deploy
+from edgesim.scenario.templates import Template
+from edgesim.scenario.templates import parse as parse_template
 from edgesim.scenario.thresholds import DEFAULT_VALIDITY, Threshold, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from edgesim.errors import Problem
+    from edgesim.config.scenario_steps import StepFile
     from edgesim.model.geo import Metro
 
-_TAG: Final = re.compile(r"""[{,]\s*(phase|population|request)\s*=\s*["']?([^{},"']*[^{},"'\s])""")
-"""A tag of a threshold, also of one that is wrong otherwise."""
+DAY: Final = datetime(2026, 1, 15, tzinfo=UTC)
+"""The day that scenarios are set in: what time zones say of it decides local times, so that runs repeat all year round."""
+_NUMBER: Final = re.compile(r'"(\{\{\s*(?:int|zipf|number)\([^()"]*\)\s*\}\})"')
+"""A JSON text that is nothing but an expression for a number."""
 
 
 def find_scenario(name: str) -> Path:
@@ -90,7 +98,7 @@ def parse_scenario(source: YamlSource, folder: Path) -> Scenario:
     Raises:
         ConfigError: the document has mistakes; all of them are listed.
     """
-    problems = list(_References(source, folder).problems())
+    problems = list(References(source, folder).problems())
     try:
         file = ScenarioFile.model_validate(source.data)
     except ValidationError as exc:
@@ -100,203 +108,61 @@ def parse_scenario(source: YamlSource, folder: Path) -> Scenario:
     return _build(file, folder)
 
 
-# -- what refers to what ----------------------------------------------------------------------------------------------
-
-
-class _References:
-    """Checks between the parts of a document that may be wrong in other ways too."""
-
-    def __init__(self, source: YamlSource, folder: Path) -> None:
-        self._source = source
-        self._folder = folder
-        data = source.data if isinstance(source.data, dict) else {}
-        self._data = data
-        self._load = data["load"] if isinstance(data.get("load"), dict) else {}
-        self._lists: dict[str, list[Any]] = {
-            "phases": _list(self._load.get("phases")),
-            **{key: _list(data.get(key)) for key in ("populations", "requests", "timeline", "thresholds")},
-        }
-
-    def problems(self) -> Iterator[Problem]:
-        """Every broken reference."""
-        yield from self._unique(("load", "phases"), "phases")
-        yield from self._unique(("populations",), "populations")
-        yield from self._unique(("requests",), "requests")
-        yield from self._target()
-        yield from self._requests()
-        yield from self._actions()
-        yield from self._tags()
-        yield from self._timeline()
-
-    def _unique(self, path: tuple[str, ...], key: str) -> Iterator[Problem]:
-        seen: set[str] = set()
-        for index, name in enumerate(self._names(key)):
-            if name is not None and name in seen:
-                message = f"the name '{clip(name)}' is used twice"
-                yield self._source.problem((*path, index, "name"), message, "give each its own name")
-            elif name is not None:
-                seen.add(name)
-
-    def _names(self, key: str) -> list[str | None]:
-        entries = self._lists[key]
-        return [e["name"] if isinstance(e, dict) and isinstance(e.get("name"), str) else None for e in entries]
-
-    def _target(self) -> Iterator[Problem]:
-        target = self._data.get("target")
-        if isinstance(target, dict) and _not_one(target, ("app", "url"), TargetFile):
-            message, hint = "exactly one of `app` and `url` is needed", "write for example {app: hello}"
-            yield self._source.problem(("target",), message, hint)
-
-    def _requests(self) -> Iterator[Problem]:
-        """Requests without a method, with several, and with a body where none can be."""
-        for index, entry in enumerate(self._lists["requests"]):
-            if not isinstance(entry, dict):
-                continue
-            path = ("requests", index)
-            given = [m for m in METHODS if entry.get(m) is not None]
-            has_body, has_json = bool(entry.get("body")), entry.get("json") is not None
-            if _not_one(entry, METHODS, RequestFile):
-                message = "exactly one of `get`, `post`, `put` and `delete` is needed"
-                yield self._source.problem(path, message, "write for example get: /")
-            elif given and given[0] in {"get", "delete"} and (has_body or has_json):
-                yield self._source.problem(path, f"a {given[0]} has no body", "use `post` or `put`")
-            if has_body and has_json:
-                yield self._source.problem(path, "`body` and `json` exclude each other", "remove one")
-
-    def _actions(self) -> Iterator[Problem]:
-        """Timeline entries without an action, with several, and with one whose fields do not fit together."""
-        for index, entry in enumerate(self._lists["timeline"]):
-            if not isinstance(entry, dict):
-                continue
-            if _not_one(entry, tuple(STEPS), EntryFile):
-                hint = f"one of: {', '.join(STEPS)}"
-                yield self._source.problem(("timeline", index), "exactly one action is needed", hint)
-            for verb, model in STEPS.items():
-                step = entry.get(verb)
-                if not isinstance(step, dict):
-                    continue
-                try:
-                    found = model.model_validate(step)
-                except ValidationError:
-                    continue  # reported with the form
-                try:
-                    found.step()
-                except ValueError as exc:
-                    message, _, hint = str(exc).partition("; ")
-                    yield self._source.problem(("timeline", index, verb), message, hint)
-
-    def _tags(self) -> Iterator[Problem]:
-        """Thresholds about a phase, population or request that does not exist."""
-        known = {
-            "phase": self._names("phases"),
-            "population": self._names("populations") if self._lists["populations"] else ["world"],
-            "request": self._names("requests") if self._lists["requests"] else ["root"],
-        }
-        for index, entry in enumerate(self._lists["thresholds"]):
-            text = entry.get("check") if isinstance(entry, dict) else entry
-            for tag, value in _TAG.findall(str(text)):
-                if tag in known and value not in known[tag]:
-                    hint = did_you_mean(value, (n for n in known[tag] if n), what=f"{tag}s of this scenario")
-                    path = ("thresholds", index, "check") if isinstance(entry, dict) else ("thresholds", index)
-                    yield self._source.problem(path, f"there is no {tag} '{clip(value)}'", hint)
-
-    def _timeline(self) -> Iterator[Problem]:
-        """Entries after the end, restarts of what has not been killed, apps that are not there."""
-        end_s = self._duration_s()
-        down: set[tuple[str, str]] = set()
-        entries = [(i, e) for i, e in enumerate(self._lists["timeline"]) if isinstance(e, dict)]
-        for index, entry in sorted(entries, key=lambda item: (_seconds(item[1].get("at")) or 0.0, item[0])):
-            at_s = _seconds(entry.get("at"))
-            if at_s is not None and end_s is not None and at_s >= end_s:
-                message = f"this comes after the end of the load ({end_s:g}s)"
-                yield self._source.problem(("timeline", index, "at"), message, "move it, or make the last phase longer")
-            yield from self._power(index, entry, down)
-            deploy = entry.get("deploy")
-            if isinstance(deploy, dict) and isinstance(deploy.get("path"), str) and deploy["path"]:
-                path = deploy["path"]
-                if find_app(path, self._folder) is None:
-                    hint = "paths are relative to the scenario's file, else they name what ships with edgesim"
-                    yield self._source.problem(
-                        ("timeline", index, "deploy", "path"), f"there is no '{clip(path)}'", hint
-                    )
-
-    def _power(self, index: int, entry: dict[str, Any], down: set[tuple[str, str]]) -> Iterator[Problem]:
-        for verb in ("kill", "restart"):
-            step = entry.get(verb)
-            for kind in ("pop", "host"):
-                if not isinstance(step, dict) or not isinstance(step.get(kind), str):
-                    continue
-                target = (kind, step[kind])
-                if verb == "kill" and target in down:
-                    message = f"{kind} '{clip(step[kind])}' is dead by then"
-                    yield self._source.problem(("timeline", index, verb, kind), message, "restart it before")
-                elif verb == "restart" and target not in down:
-                    message = f"{kind} '{clip(step[kind])}' has not been killed by then"
-                    yield self._source.problem(("timeline", index, verb, kind), message, "add a `kill` before")
-                (down.add if verb == "kill" else down.discard)(target)
-
-    def _duration_s(self) -> float | None:
-        """Length of all phases; None when one is not a duration."""
-        lengths = [_seconds(p.get("duration")) if isinstance(p, dict) else None for p in self._lists["phases"]]
-        return None if not lengths or None in lengths else sum(x for x in lengths if x is not None)
-
-
-def _not_one(given: dict[str, Any], names: tuple[str, ...], model: type[FileModel]) -> bool:
-    """Whether not exactly one of `names` is given. None at all is no news when another key is a typo, or not built yet."""
-    count = sum(1 for name in names if given.get(name) not in (None, ""))
-    known = {f.alias or name for name, f in model.model_fields.items() if f.annotation is not type(None)}
-    return count > 1 or (count == 0 and set(given) <= known)
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _seconds(value: Any) -> float | None:
-    try:
-        return parse_duration(value)
-    except ValueError:
-        return None
-
-
-def find_app(path: str, folder: Path) -> Path | None:
-    """The app that a deploy step names: relative to `folder`, else what ships with edgesim; None when neither exists."""
-    local = folder / path
-    if local.exists():
-        return local.absolute()
-    try:
-        return resource_path(path)
-    except UsageError:
-        return None
-
-
 # -- values -----------------------------------------------------------------------------------------------------------
 
 
 def _build(file: ScenarioFile, folder: Path) -> Scenario:
-    load = file.load
-    phases = tuple(
-        Phase(
-            name=p.name,
-            duration_s=p.duration,
-            rate_from=p.arrival_rate,
-            rate_to=p.arrival_rate if p.ramp_to is None else p.ramp_to,
-            record=p.record,
-        )
-        for p in load.phases
-    )
     populations = file.populations or [PopulationFile(name="world")]
     requests = file.requests or [RequestFile(name="root", get="/")]
+    names = [r.name for r in requests]
+    load = _load(file.load, [p.name for p in populations], names)
     timeline = [_entry(e.at, e.name, e.step_file, folder) for e in file.timeline]
     return Scenario(
         name=file.name,
         description=file.description,
         target=Target(app=file.target.app, url=file.target.url, host=file.target.host),
-        load=Load(phases=phases, arrivals=load.arrivals, seed=load.seed, max_in_flight=load.max_in_flight),
+        load=load,
         populations=tuple(_population(p) for p in populations),
         requests=tuple(_request(r) for r in requests),
         timeline=tuple(sorted(timeline, key=lambda e: e.at_s)),
         thresholds=_thresholds(file),
+        sessions=tuple(_session(s, names) for s in file.sessions),
+        feeders=tuple(Feeder(name=f.name, order=f.order, rows=read_rows(f, folder)) for f in file.feeders),
+    )
+
+
+def _load(file: LoadFile, populations: list[str], requests: list[str]) -> Load:
+    day = file.diurnal
+    return Load(
+        phases=tuple(_phase(p, populations, requests) for p in file.phases),
+        arrivals=file.arrivals,
+        seed=file.seed,
+        max_in_flight=file.max_in_flight,
+        diurnal=None
+        if day is None
+        else Diurnal(day_s=day.day, start_s=day.start_at, peak_s=day.peak_at, trough=day.trough),
+    )
+
+
+def _phase(file: PhaseFile, populations: list[str], requests: list[str]) -> Phase:
+    crowd = file.flash_crowd
+    return Phase(
+        name=file.name,
+        duration_s=file.duration,
+        rate_from=file.arrival_rate,
+        rate_to=file.arrival_rate if file.ramp_to is None else file.ramp_to,
+        record=file.record,
+        flash=None
+        if crowd is None
+        else FlashCrowd(
+            add=crowd.add,
+            at_s=crowd.at,
+            rise_s=crowd.rise,
+            hold_s=crowd.hold,
+            decay_s=crowd.decay,
+            population=populations.index(crowd.population) if crowd.population else -1,
+            request=requests.index(crowd.request) if crowd.request else -1,
+        ),
     )
 
 
@@ -306,35 +172,74 @@ def _population(file: PopulationFile) -> Population:
     everywhere = not metros and not countries
     metros |= {m.id: m for m in load_metros() if everywhere or m.country in countries}
     plan = load_access()
-    clients = tuple(
-        Clients(metro=metro, access=access, weight=metro.weight * share)
-        for metro in metros.values()
-        for access, share in ({file.access: 1.0} if file.access else plan.mix(metro.country)).items()
-        if share > 0
-    )
-    return Population(name=file.name, weight=file.weight, clients=clients)
+    names = plan.names()
+    clients = []
+    for metro in metros.values():
+        offset_s = utc_offset_s(metro.timezone)
+        for access, share in ({file.access: 1.0} if file.access else plan.mix(metro.country)).items():
+            part = share * _inside(metro.id, names.index(access), tuple(file.cidr))
+            if part > 0:
+                weight = metro.weight * part
+                clients.append(Clients(metro=metro, access=access, weight=weight, utc_offset_s=offset_s))
+    return Population(name=file.name, weight=file.weight, clients=tuple(clients))
+
+
+@lru_cache(maxsize=1024)
+def utc_offset_s(timezone: str) -> float:
+    """How far an IANA time zone is ahead of UTC on `DAY`, in seconds."""
+    offset = DAY.astimezone(ZoneInfo(timezone)).utcoffset()
+    return (offset or timedelta()).total_seconds()
+
+
+def _inside(metro: int, access: int, networks: tuple[str, ...]) -> float:
+    """Which share of the clients of a metro and access class has an address in one of the networks."""
+    if not networks:
+        return 1.0
+    share = 0.0
+    for text in networks:
+        wanted = ip_network(text)
+        for family in ("v4", "loopback") if wanted.version == 4 else ("v6",):
+            own = ip_network(network(metro, access, family))
+            if own.overlaps(wanted):
+                share += min(1.0, wanted.num_addresses / own.num_addresses)
+    return min(1.0, share)
 
 
 def _request(file: RequestFile) -> RequestSpec:
     method, target = file.line
     headers = {name.lower(): value for name, value in file.headers.items()}
-    body = file.body.encode()
-    if file.json_body is not None:
+    body = file.body
+    is_json = file.json_body is not None
+    if is_json:
         headers.setdefault("content-type", "application/json")
-        body = json.dumps(file.json_body, separators=(",", ":")).encode()
-    expect = Expectation(
-        statuses=frozenset(file.expect.status),
-        headers=tuple((n.lower(), None if v == "exists" else v) for n, v in file.expect.header.items()),
-    )
+        body = _NUMBER.sub(r"\1", json.dumps(file.json_body, separators=(",", ":"), ensure_ascii=False))
+    texts = {"target": target, "body": body, **headers}
+    parsed = ((name, parse_template(text)) for name, text in texts.items())
+    templates: tuple[tuple[str, Template], ...] = tuple((name, template) for name, template in parsed if template.calls)
+    expect = file.expect
     return RequestSpec(
         name=file.name,
         weight=file.weight,
         method=method,
         target=target,
         headers=tuple(headers.items()),
-        body=body,
-        expect=expect,
+        body=body.encode(),
+        expect=Expectation(
+            statuses=frozenset(expect.status),
+            headers=tuple((n.lower(), None if v == "exists" else v) for n, v in expect.header.items()),
+            body=tuple(expect.body.contains),
+            json=tuple((tuple(path.split(".")), value) for path, value in expect.body.json_values.items()),
+        ),
+        templates=templates,
+        is_json=is_json,
     )
+
+
+def _session(file: SessionFile, requests: list[str]) -> Session:
+    none = Think(kind="constant", low_s=0.0)
+    steps = [SessionStep(request=requests.index(s.request), think=s.think) for s in file.flow for _ in range(s.repeat)]
+    first = SessionStep(request=steps[0].request, think=none)
+    return Session(name=file.name, weight=file.weight, steps=(first, *steps[1:]))
 
 
 def _entry(at_s: float, name: str, file: StepFile, folder: Path) -> TimelineEntry:
@@ -349,7 +254,7 @@ def _entry(at_s: float, name: str, file: StepFile, folder: Path) -> TimelineEntr
 
 
 def _thresholds(file: ScenarioFile) -> tuple[Threshold, ...]:
-    found = tuple(parse(t.check, t.kind) for t in file.thresholds)
+    found = tuple(replace(parse(t.check, t.kind), abort=t.abort_on_fail, after_s=t.after) for t in file.thresholds)
     if any(t.kind == "validity" and t.metric == "generator.lag" for t in found):
         return found
     return (*found, parse(DEFAULT_VALIDITY, "validity"))

@@ -118,6 +118,8 @@ class Results:
         self.elapsed_s = 0.0
         """From the start to the last answer; the world sets it."""
         self.interrupted = False
+        self.aborted = ""
+        """The threshold that ended the run early, as written."""
         self._recorded = [phase.record for phase in scenario.load.phases]
         self._places = [(p.name, [c.metro.city for c in p.clients]) for p in scenario.populations]
 
@@ -179,6 +181,7 @@ class Results:
         self.body_bytes += other.body_bytes
         self.elapsed_s = max(self.elapsed_s, other.elapsed_s)
         self.interrupted = self.interrupted or other.interrupted
+        self.aborted = self.aborted or other.aborted
 
     def _pop(self, name: str) -> Cell:
         cell = self.pops.get(name)
@@ -265,6 +268,7 @@ class Results:
             "body_bytes": self.body_bytes,
             "elapsed_s": self.elapsed_s,
             "interrupted": self.interrupted,
+            "aborted": self.aborted,
         }
 
     @classmethod
@@ -286,4 +290,5 @@ class Results:
         self.body_bytes = int(state["body_bytes"])
         self.elapsed_s = float(state["elapsed_s"])
         self.interrupted = bool(state["interrupted"])
+        self.aborted = str(state["aborted"])
         return self

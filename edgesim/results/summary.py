@@ -34,7 +34,7 @@ def summarise(results: Results, facts: RunFacts = _UNKNOWN) -> dict[str, Any]:
     scenario = results.scenario
     results.regions = {place.pop: place.region for place in facts.pops} or results.regions
     verdicts = judge(scenario.thresholds, results.measure)
-    failures = timeline_failures(results)
+    failures = [] if results.aborted else timeline_failures(results)
     conclusion = conclude(verdicts, failures, interrupted=results.interrupted)
     lasted_s = results.recorded_s()
     totals = results.select()
@@ -44,6 +44,8 @@ def summarise(results: Results, facts: RunFacts = _UNKNOWN) -> dict[str, Any]:
         "exit_code": EXIT_CODES[conclusion],
         "scenario": _scenario(scenario),
         "run": _facts(facts),
+        "aborted": results.aborted,
+        "unchecked": list(scenario.unchecked()) if facts.world == "simulated" else [],
         "elapsed_s": results.elapsed_s,
         "recorded_s": lasted_s,
         "totals": {**_cell(totals), "rate_per_s": totals.requests / lasted_s if lasted_s else None},

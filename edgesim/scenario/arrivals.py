@@ -2,24 +2,26 @@
 
 Times come from the integral of the rate, Λ(t): a Poisson process with a changing rate is a unit-rate process whose times
 are mapped through the inverse of Λ (Çinlar, Introduction to Stochastic Processes, 1975, §4.7), so ramps are exact and
-nothing is thinned out. What each request is has its own random stream, keyed by the request's number: another rate or
+nothing is thinned out; `edgesim/scenario/rates.py` has the rate. What each request is has its own random stream, keyed by the request's number: another rate or
 another order of phases does not change it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import inf, log1p, sqrt
 from typing import TYPE_CHECKING
 
 from edgesim.model.stream import Stream, key
+from edgesim.scenario.rates import DAY_S, SLOTS, activity, load_pieces, pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from edgesim.scenario.spec import Load, Phase, Scenario
+    from edgesim.scenario.rates import Piece
+    from edgesim.scenario.spec import Load, Scenario, Think
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,53 +36,123 @@ class Arrival:
     clients: int
     """Index into the population's clients."""
     request: int
+    session: int = -1
+    """Which session it belongs to; -1 for a request of its own."""
+    step: int = 0
+    """Its place in the session."""
 
 
 def arrivals(scenario: Scenario) -> Iterator[Arrival]:
-    """Every arrival of the scenario in order of time, produced one by one."""
-    seed = scenario.load.seed
-    populations = Chooser([p.weight for p in scenario.populations])
-    clients = [Chooser([c.weight for c in p.clients]) for p in scenario.populations]
-    requests = Chooser([r.weight for r in scenario.requests])
-    for number, (at_s, phase) in enumerate(times(scenario.load)):
+    """Every arrival of the scenario in order of time, produced one by one; of sessions the first requests."""
+    seed, sessions = scenario.load.seed, scenario.sessions
+    who = _Who(scenario)
+    mix = Chooser([s.weight for s in sessions] if sessions else [r.weight for r in scenario.requests])
+    rows = min((len(f.rows) for f in scenario.feeders if f.order == "sequential"), default=None)
+    phases = scenario.load.phases
+    for number, (at_s, piece) in enumerate(_times(scenario.load, pieces(scenario))):
+        if number == rows:
+            return
         draw = Stream(key(seed, "arrival", number)).uniform
-        population = populations.choose(draw())
-        yield Arrival(number, at_s, phase, population, clients[population].choose(draw()), requests.choose(draw()))
+        populations, clients = who.at(piece.slot)
+        population, place, kind = populations.choose(draw()), draw(), mix.choose(draw())
+        flash = phases[piece.phase].flash
+        if flash is not None and draw() < piece.crowd_share(at_s):
+            population = flash.population if flash.population >= 0 else population
+            kind = flash.request if flash.request >= 0 else kind
+        client = clients[population].choose(place)
+        if sessions:
+            yield Arrival(number, at_s, piece.phase, population, client, sessions[kind].steps[0].request, kind)
+        else:
+            yield Arrival(number, at_s, piece.phase, population, client, kind)
+
+
+def following(scenario: Scenario, arrival: Arrival, answered_s: float) -> Arrival | None:
+    """The session's next request after an answer at `answered_s` of the run; None when there is none, or the load is over."""
+    if arrival.session < 0:
+        return None
+    steps, step = scenario.sessions[arrival.session].steps, arrival.step + 1
+    if step >= len(steps):
+        return None
+    draw = Stream(key(scenario.load.seed, "think", arrival.number, step))
+    at_s = answered_s + think_s(steps[step].think, draw)
+    ends_s = accumulate(phase.duration_s for phase in scenario.load.phases)
+    phase = next((index for index, end_s in enumerate(ends_s) if at_s < end_s), None)
+    if phase is None:
+        return None
+    return replace(arrival, at_s=at_s, phase=phase, request=steps[step].request, step=step)
+
+
+def think_s(think: Think, draw: Stream) -> float:
+    """How long a client thinks."""
+    match think.kind:
+        case "constant":
+            return think.low_s
+        case "uniform":
+            return think.low_s + (think.high_s - think.low_s) * draw.uniform()
+        case "exponential":
+            return -think.low_s * log1p(-draw.uniform())
+
+
+class _Who:
+    """Who sends, by the time of day."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._by_slot: dict[int, tuple[Chooser, list[Chooser]]] = {}
+
+    def at(self, slot: int) -> tuple[Chooser, list[Chooser]]:
+        """Choosers of the population and of the clients in each; slot -1 is any time."""
+        found = self._by_slot.get(slot)
+        if found is None:
+            found = self._by_slot[slot] = self._choosers(slot)
+        return found
+
+    def _choosers(self, slot: int) -> tuple[Chooser, list[Chooser]]:
+        diurnal = self._scenario.load.diurnal
+        utc_s = (slot + 0.5) * DAY_S / SLOTS
+        weights, clients = [], []
+        for population in self._scenario.populations:
+            usual = [c.weight for c in population.clients]
+            now = usual
+            if diurnal is not None and slot >= 0:
+                now = [c.weight * activity(diurnal, utc_s + c.utc_offset_s) for c in population.clients]
+            weights.append(population.weight * sum(now) / sum(usual))
+            clients.append(Chooser(now))
+        return Chooser(weights), clients
 
 
 def times(load: Load) -> Iterator[tuple[float, int]]:
-    """Send times in seconds from the start, ascending, each with the index of its phase.
+    """Send times of a load without a time of day, in seconds from the start, ascending, each with the index of its phase.
 
     `constant` puts one arrival into the middle of each unit of Λ: at 10/s after 0.05 s, 0.15 s and so on.
     """
+    for at_s, piece in _times(load, load_pieces(load)):
+        yield at_s, piece.phase
+
+
+def _times(load: Load, parts: Iterable[Piece]) -> Iterator[tuple[float, Piece]]:
     stream = Stream(key(load.seed, "times"))
     poisson = load.arrivals == "poisson"
-    # Arrivals due from the start of the run, and at the beginning of the current phase, as values of Λ.
+    # Arrivals due from the start of the run, and at the beginning of the current piece, as values of Λ.
     due = -log1p(-stream.uniform()) if poisson else 0.5
-    before = begin_s = 0.0
-    for index, phase in enumerate(load.phases):
-        total = expected(phase)
+    before = 0.0
+    for piece in parts:
+        total = piece.expected
         while due - before < total:
-            yield begin_s + _inverse(phase, due - before), index
+            yield piece.begin_s + _inverse(piece, due - before), piece
             due += -log1p(-stream.uniform()) if poisson else 1.0
         before += total
-        begin_s += phase.duration_s
 
 
-def expected(phase: Phase) -> float:
-    """Expected number of arrivals of a phase: the integral of its rate."""
-    return (phase.rate_from + phase.rate_to) / 2 * phase.duration_s
-
-
-def _inverse(phase: Phase, area: float) -> float:
-    """The time in the phase at which the integral of the rate reaches `area`.
+def _inverse(piece: Piece, area: float) -> float:
+    """The time in the piece at which the integral of the rate reaches `area`.
 
     Solves rate_from·t + slope·t²/2 = area in the form that does not cancel when the slope is small.
     """
-    slope = (phase.rate_to - phase.rate_from) / phase.duration_s
-    root = sqrt(max(0.0, phase.rate_from * phase.rate_from + 2 * slope * area))
-    divisor = phase.rate_from + root
-    return min(2 * area / divisor, phase.duration_s) if divisor > 0 else phase.duration_s
+    slope = (piece.rate_to - piece.rate_from) / piece.duration_s
+    root = sqrt(max(0.0, piece.rate_from * piece.rate_from + 2 * slope * area))
+    divisor = piece.rate_from + root
+    return min(2 * area / divisor, piece.duration_s) if divisor > 0 else piece.duration_s
 
 
 class Chooser:

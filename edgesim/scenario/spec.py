@@ -7,14 +7,19 @@ rates requests per second, weights relative shares within their list.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from json import loads as parse_json
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edgesim.model.geo import Metro
     from edgesim.model.http import Headers
     from edgesim.scenario.steps import Step
+    from edgesim.scenario.templates import Template
     from edgesim.scenario.thresholds import Threshold
 
+Scalar: TypeAlias = str | float | bool | None
 ArrivalKind = Literal["poisson", "constant"]
 
 
@@ -31,6 +36,37 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Diurnal:
+    """The rate follows the time of day of where clients are (`edgesim/scenario/rates.py` has the curve)."""
+
+    day_s: float = 86_400.0
+    """How long a day takes in the run."""
+    start_s: float = 0.0
+    """Time of day in UTC at which the run begins, in seconds since midnight."""
+    peak_s: float = 20 * 3600.0
+    """Local time of the most requests, in seconds since midnight."""
+    trough: float = 0.3
+    """Rate at the quietest time, as a share of that at the peak."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlashCrowd:
+    """Many more requests for a while, on top of a phase's rate."""
+
+    add: float
+    """Extra requests per second at the height."""
+    at_s: float
+    """When it begins, from the start of the phase."""
+    rise_s: float
+    hold_s: float
+    decay_s: float
+    population: int = -1
+    """Who is in it; -1 for everybody."""
+    request: int = -1
+    """What it is after; -1 for the usual mix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
     """A stretch of time in which the rate is constant or changes linearly."""
 
@@ -40,6 +76,7 @@ class Phase:
     rate_to: float
     record: bool = True
     """Whether its requests count in the totals and thresholds; a warm-up does not."""
+    flash: FlashCrowd | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +88,7 @@ class Load:
     seed: int = 1
     max_in_flight: int = 2000
     """Requests without an answer at the same time; what arrives beyond is dropped and counted."""
+    diurnal: Diurnal | None = None
 
     @property
     def duration_s(self) -> float:
@@ -75,6 +113,8 @@ class Clients:
     """Access class: `cable`, `lte`, …"""
     weight: float
     """Share of the population's arrivals: the metro's weight in the catalogue times the share of the access class."""
+    utc_offset_s: float = 0.0
+    """How far the metro's clocks are ahead of UTC, on the day that scenarios are set in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +135,18 @@ class Expectation:
     headers: tuple[tuple[str, str | None], ...] = ()
     """Field names in lowercase that must be there, with the exact value or None for any."""
 
-    def violation(self, status: int, headers: Headers) -> str:
-        """What about an answer was not expected: `status`, `header` or nothing."""
+    body: tuple[str, ...] = ()
+    """Texts that the body must contain."""
+    json: tuple[tuple[tuple[str, ...], Scalar], ...] = ()
+    """Values that must be in a JSON body, by their path of keys and indices; `exists` for any value."""
+
+    @property
+    def looks_at_body(self) -> bool:
+        """Whether the body must be kept for this."""
+        return bool(self.body or self.json)
+
+    def violation(self, status: int, headers: Headers, body: bytes | None = None) -> str:
+        """What about an answer was not expected: `status`, `header`, `body` or nothing. A body of None is not looked at."""
         accepted = status in self.statuses if self.statuses else 200 <= status < 400
         if not accepted:
             return "status"
@@ -104,7 +154,18 @@ class Expectation:
             values = [value for key, value in headers if key == name]
             if not values or (wanted is not None and wanted not in values):
                 return "header"
-        return ""
+        return "" if body is None or not self.looks_at_body or self._body_fits(body) else "body"
+
+    def _body_fits(self, body: bytes) -> bool:
+        if not all(text.encode() in body for text in self.body):
+            return False
+        if not self.json:
+            return True
+        try:
+            document = parse_json(body)
+        except (ValueError, RecursionError):
+            return False
+        return all(_has(document, path, wanted) for path, wanted in self.json)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +180,50 @@ class RequestSpec:
     headers: Headers = ()
     body: bytes = b""
     expect: Expectation = field(default_factory=Expectation)
+    templates: tuple[tuple[str, Template], ...] = ()
+    """What has expressions: `target`, `body`, and headers by their name in lowercase."""
+    is_json: bool = False
+    """Whether the body is JSON, so that what feeders put into it is escaped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feeder:
+    """Rows of data for templates."""
+
+    name: str
+    order: Literal["sequential", "random", "circular"]
+    """`sequential`: each row once, and the load ends with the last; `circular`: again from the first."""
+    rows: tuple[Mapping[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Think:
+    """Time between an answer and the next request of a session."""
+
+    kind: Literal["constant", "uniform", "exponential"]
+    low_s: float
+    """The time itself, the shortest, or the mean."""
+    high_s: float = 0.0
+    """The longest, of `uniform`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStep:
+    """One request of a session."""
+
+    request: int
+    """Index into the scenario's requests."""
+    think: Think
+    """What is waited before it; the first does not wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Requests that one client sends one after the other."""
+
+    name: str
+    weight: float
+    steps: tuple[SessionStep, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,3 +250,32 @@ class Scenario:
     timeline: tuple[TimelineEntry, ...] = ()
     """In order of time."""
     thresholds: tuple[Threshold, ...] = ()
+    sessions: tuple[Session, ...] = ()
+    """With these, an arrival is the beginning of a session."""
+    feeders: tuple[Feeder, ...] = ()
+
+    def feeder(self, name: str) -> Feeder:
+        """The feeder with this name; the loader has checked that there is one."""
+        return next(f for f in self.feeders if f.name == name)
+
+    def unchecked(self) -> tuple[str, ...]:
+        """What a simulated answer cannot be checked for, by request: bodies, and the worker's own header fields."""
+        out = []
+        for request in self.requests:
+            fields = [name for name, wanted in request.expect.headers if not name.startswith("x-edge-")]
+            what = ["body"] * request.expect.looks_at_body + fields
+            if what:
+                out.append(f"{request.name}: {', '.join(what)}")
+        return tuple(out)
+
+
+def _has(value: object, path: tuple[str, ...], wanted: Scalar) -> bool:
+    """Whether a JSON value has what is wanted at the end of a path."""
+    for part in path:
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isascii() and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return False
+    return wanted == "exists" or (value == wanted and isinstance(value, bool) == isinstance(wanted, bool))

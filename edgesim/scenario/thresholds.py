@@ -32,7 +32,7 @@ METRICS: Final[dict[str, Unit]] = {
     "generator.dropped.count": "count",
 }
 """Every metric that a threshold may name, with its unit."""
-TAGS: Final = ("phase", "population", "request", "pop")
+TAGS: Final = ("phase", "population", "request", "pop", "region")
 
 _GRAMMAR = re.compile(
     r"\s*(?P<metric>[a-z_]+(?:\.[a-z0-9_]+)+)\s*(?:\{(?P<tags>[^{}]*)\})?\s*(?P<op><=|>=|==|<|>)\s*"
@@ -71,6 +71,10 @@ class Threshold:
     """In the metric's base unit: seconds, a share, per second, or a count."""
     unit: Unit
     kind: Kind = "requirement"
+    abort: bool = False
+    """Whether a miss ends the run at once."""
+    after_s: float = 0.0
+    """How long to wait before a miss ends the run, from the start of the first phase."""
 
     @property
     def name(self) -> str:
@@ -146,8 +150,9 @@ def _tags(text: str | None, name: str) -> tuple[tuple[str, str], ...]:
         out[key] = value
     if out and name.startswith("generator."):
         raise ValueError(f"{name} has no tags; it is about the whole run")
-    if "pop" in out and len(out) > 1:
-        raise ValueError("the tag 'pop' cannot be combined with others; use two thresholds")
+    for alone in ("pop", "region"):
+        if alone in out and len(out) > 1:
+            raise ValueError(f"the tag '{alone}' cannot be combined with others; use two thresholds")
     return tuple(sorted(out.items()))
 
 

@@ -34,9 +34,9 @@ def test_validate_lists_every_mistake(capsys: pytest.CaptureFixture[str]) -> Non
 
     err = capsys.readouterr().err
     assert code == 2
-    assert "bad_scenario.yaml:8:31\n" in err
+    assert "bad_scenario.yaml:9:47\n" in err
     assert "did you mean 'arrivalRate'?" in err
-    assert "29 problems" in err
+    assert "63 problems" in err
 
 
 def test_json_of_validate(capsys: pytest.CaptureFixture[str]) -> None:

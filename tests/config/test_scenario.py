@@ -8,7 +8,7 @@ import pytest
 
 from edgesim.config.resources import resource_path
 from edgesim.config.scenario import find_scenario, load_scenario, parse_scenario, scenario_schema
-from edgesim.config.scenario_file import STEPS
+from edgesim.config.scenario_steps import STEPS
 from edgesim.config.yaml_source import load_yaml
 from edgesim.errors import ConfigError, UsageError
 from edgesim.scenario.spec import Scenario
@@ -228,7 +228,7 @@ def test_schema_knows_steps_and_hides_planned_words() -> None:
 
     assert all(f'"{name.title()}Step"' in schema for name in STEPS)
     assert "x-reserved" not in schema
-    assert "abortOnFail" not in schema
+    assert "strategy" not in schema
 
 
 def test_documentation() -> None:

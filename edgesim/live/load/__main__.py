@@ -84,6 +84,7 @@ async def _report(generator: Generator) -> None:
     """Say how it goes, until cancelled."""
     while True:
         await asyncio.sleep(PROGRESS_S)
+        generator.check()
         results = generator.results
         recent, generator.recent = generator.recent, Durations()
         failed = sum(cell.failed for cell in results.cells.values())

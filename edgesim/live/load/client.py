@@ -8,7 +8,7 @@ broken server can do ends as an `Answer` with an `error`, never as an exception.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, Literal, cast
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 HEADER_BYTES_MAX: Final = 64 * 1024
 """Header fields of one response, informational ones included."""
+
+BODY_KEPT_MAX: Final = 1 << 20
+"""Bodies beyond this are not looked at."""
 
 Failure = Literal["", "connect", "timeout", "broken", "malformed", "cancelled"]
 """`connect`: no connection; `timeout`: no complete answer in time; `broken`: the connection ended inside the exchange;
@@ -36,6 +39,8 @@ class Answer:
     headers: Headers = ()
     body_bytes: int = 0
     error: Failure = ""
+    body: bytes | None = None
+    """The body, when it was to be kept and is not longer than `BODY_KEPT_MAX`."""
     connect_s: float | None = None
     """Time to open the connection, when this request opened one."""
     retried: bool = False
@@ -60,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[str, str]] = []
         self._header_bytes = 0
         self._body_bytes = 0
+        self._kept: bytearray | None = None
         self._status = 0
         self._in_body = False
         self._until_close = False
@@ -69,13 +75,14 @@ class Connection(asyncio.Protocol):
 
     # -- what the pool calls
 
-    async def exchange(self, data: bytes) -> Answer:
+    async def exchange(self, data: bytes, *, keep_body: bool = False) -> Answer:
         """Send a request and wait for its answer. The caller bounds the time; on cancellation the connection is dropped."""
         assert self._waiting is None, "one request at a time"
         if self._transport is None or self._transport.is_closing():
             return Answer(0, error="broken")
         self._parser = httptools.HttpResponseParser(self)
         self._header_bytes = self._body_bytes = 0
+        self._kept = bytearray() if keep_body else None
         self.received = self._in_body = self._until_close = False
         self._waiting = asyncio.get_running_loop().create_future()
         self._transport.write(data)
@@ -148,8 +155,10 @@ class Connection(asyncio.Protocol):
         self._until_close = not names & {"content-length", "transfer-encoding"}
 
     def on_body(self, body: bytes) -> None:
-        """Count and forget."""
+        """Count, and forget unless somebody wants to see it."""
         self._body_bytes += len(body)
+        if self._kept is not None and self._body_bytes <= BODY_KEPT_MAX:
+            self._kept += body
 
     def on_message_complete(self) -> None:
         """The answer is whole."""
@@ -162,7 +171,9 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         self._in_body = False
         if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(Answer(self._status, tuple(self._headers), self._body_bytes))
+            whole = self._kept is not None and self._body_bytes <= BODY_KEPT_MAX
+            kept = bytes(self._kept or b"") if whole else None
+            self._waiting.set_result(Answer(self._status, tuple(self._headers), self._body_bytes, body=kept))
         if not self.reusable and self._transport is not None:
             self._transport.close()
 
@@ -191,17 +202,18 @@ class Pool:
         self._free = asyncio.Semaphore(limit)
         self._idle: list[Connection] = []
 
-    async def send(self, method: str, data: bytes, timeout_s: float) -> Answer:
+    async def send(self, method: str, data: bytes, timeout_s: float, *, keep_body: bool = False) -> Answer:
         """Send a request over an idle or a new connection.
 
         Args:
             method: for the decision whether it may be sent a second time.
             data: what `encode_request` returned.
             timeout_s: longest time until the answer is complete, the wait for a connection included.
+            keep_body: whether the answer's body is to be looked at.
         """
         try:
             async with asyncio.timeout(timeout_s), self._free:
-                return await self._send(method, data)
+                return await self._send(method, data, keep_body)
         except TimeoutError:
             return Answer(0, error="timeout")
 
@@ -211,13 +223,13 @@ class Pool:
             connection.abort()
         self._idle.clear()
 
-    async def _send(self, method: str, data: bytes) -> Answer:
+    async def _send(self, method: str, data: bytes, keep_body: bool) -> Answer:  # noqa: FBT001
         retried = False
         while self._idle:
             connection = self._idle.pop()
             if not connection.reusable:
                 continue
-            answer = await self._exchange(connection, data)
+            answer = await self._exchange(connection, data, keep_body)
             if answer.error != "broken" or connection.received or method not in _IDEMPOTENT:
                 return answer
             # The server closed a kept-alive connection while this request was on its way. Tried again once, newly opened.
@@ -229,11 +241,11 @@ class Pool:
         except OSError:
             return Answer(0, error="connect", retried=retried)
         connect_s = perf_counter() - began_s
-        answer = await self._exchange(connection, data)
-        return Answer(answer.status, answer.headers, answer.body_bytes, answer.error, connect_s, retried)
+        answer = await self._exchange(connection, data, keep_body)
+        return replace(answer, connect_s=connect_s, retried=retried)
 
-    async def _exchange(self, connection: Connection, data: bytes) -> Answer:
-        answer = await connection.exchange(data)
+    async def _exchange(self, connection: Connection, data: bytes, keep_body: bool) -> Answer:  # noqa: FBT001
+        answer = await connection.exchange(data, keep_body=keep_body)
         if connection.reusable and not answer.error:
             self._idle.append(connection)
         return answer

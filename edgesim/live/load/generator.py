@@ -11,17 +11,18 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edgesim.live.load.answers import attribution
+from edgesim.results.abort import failed_early
 from edgesim.results.answered import NOBODY, Answered
 from edgesim.results.collect import Results
 from edgesim.results.durations import Durations
-from edgesim.scenario.arrivals import arrivals
+from edgesim.scenario.arrivals import arrivals, following
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from edgesim.live.load.client import Answer
     from edgesim.scenario.arrivals import Arrival
-    from edgesim.scenario.spec import Scenario
+    from edgesim.scenario.spec import Expectation, Scenario
     from edgesim.scenario.timeline import Mark
 
 LEAD_S: Final = 0.1
@@ -59,6 +60,8 @@ class Generator:
         self._arrivals: Iterator[Arrival] = arrivals(scenario)
         self._due: Arrival | None = None
         self._live: set[asyncio.Task[None]] = set()
+        """Requests without an answer, and sessions, also those that think."""
+        self._open = 0
         self._timer: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()
         self._failure: BaseException | None = None
@@ -66,7 +69,7 @@ class Generator:
     @property
     def in_flight(self) -> int:
         """Requests without an answer."""
-        return len(self._live)
+        return self._open
 
     @property
     def elapsed_s(self) -> float:
@@ -79,7 +82,7 @@ class Generator:
             self._due = next(self._arrivals, None)
             self._send_due()
             await self._over.wait()
-            if self._live and not self.results.interrupted:
+            if self._live and not (self.results.interrupted or self.results.aborted):
                 await asyncio.wait(self._live)
         finally:
             self._cancel_timer()
@@ -96,8 +99,19 @@ class Generator:
     def stop(self) -> None:
         """End the run now: nothing more is sent, open requests are dropped and not counted."""
         self.results.interrupted = True
+        self._end()
+
+    def check(self) -> None:
+        """End the run when a threshold with `abortOnFail` is missed. Whoever reports progress calls this."""
+        missed = failed_early(self.results, self.elapsed_s)
+        if missed is not None and not self._over.is_set():
+            self.results.aborted = missed.text
+            self._end()
+
+    def _end(self) -> None:
         self._cancel_timer()
         self._over.set()
+        self._open = 0
         for task in self._live:
             task.cancel()
 
@@ -117,11 +131,12 @@ class Generator:
         while self._due is not None and self._due.at_s <= now_s:
             arrival, self._due = self._due, next(self._arrivals, None)
             self.phase = arrival.phase
-            if len(self._live) >= self._scenario.load.max_in_flight:
+            if self._open >= self._scenario.load.max_in_flight:
                 self.results.drop(arrival)
                 continue
             self.sent += 1
-            task = loop.create_task(self._one(arrival))
+            self._open += 1
+            task = loop.create_task(self._visit(arrival))
             self._live.add(task)
             task.add_done_callback(self._ended)
         # The last phase lasts until its end, also when nothing more is to be sent in it.
@@ -139,8 +154,24 @@ class Generator:
             self._failure = failure
             self._over.set()
 
-    async def _one(self, arrival: Arrival) -> None:
-        """Send one request and count it. A request that is cancelled by `stop` leaves no trace."""
+    async def _visit(self, arrival: Arrival) -> None:
+        """Send a request, and after its answer and some thought the next one of its session. No answer ends a session."""
+        step: Arrival | None = arrival
+        while step is not None:
+            answered = await self._one(step)
+            self._open -= 1
+            step = following(self._scenario, step, self.elapsed_s) if answered else None
+            if step is None:
+                return
+            await asyncio.sleep(max(0.0, step.at_s - self.elapsed_s))
+            if self._open >= self._scenario.load.max_in_flight:
+                self.results.drop(step)
+                return
+            self.sent += 1
+            self._open += 1
+
+    async def _one(self, arrival: Arrival) -> bool:
+        """Send one request and count it; whether it was answered. One that is cancelled by `stop` leaves no trace."""
         results, due_s = self.results, self.began_s + arrival.at_s
         lag_s = self._clock() - due_s
         segment = len(results.marks)
@@ -151,7 +182,7 @@ class Generator:
         else:
             request = self._scenario.requests[arrival.request]
             about = attribution(answer.headers)
-            outcome = request.expect.violation(answer.status, answer.headers) or "ok"
+            outcome = _outcome(request.expect, answer)
         self.recent.record(response_s)
         results.add(
             arrival,
@@ -167,3 +198,11 @@ class Generator:
                 sent_segment=segment,
             ),
         )
+        return not answer.error
+
+
+def _outcome(expect: Expectation, answer: Answer) -> str:
+    """`ok`, or what about an answer was not expected. A body that was too long to keep fails what looks at it."""
+    if expect.looks_at_body and answer.body is None:
+        return expect.violation(answer.status, answer.headers) or "body"
+    return expect.violation(answer.status, answer.headers, answer.body) or "ok"

@@ -155,7 +155,9 @@ class _Run:
 
     async def _finish(self, results: Results) -> Results:
         """Wait for what the timeline still does, and take our own marks: the last ones came too late for the generator."""
-        if self._timeline is not None:
+        if self._timeline is not None and results.aborted:
+            self._timeline.cancel()  # what is under way is undone in `close`
+        elif self._timeline is not None:
             await asyncio.wait({self._timeline}, timeout=TIMELINE_GRACE_S)
             if self._timeline.done() and not self._timeline.cancelled():
                 self._timeline.result()

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from edgesim.config.catalogue import load_access
 from edgesim.live.load.client import Pool, encode_request
 from edgesim.model.address import MAX_HOST, client_address
+from edgesim.scenario.compose import compose
 
 if TYPE_CHECKING:
     from edgesim.live.load.client import Answer
@@ -72,10 +73,12 @@ class EdgeSender:
             pool = self._pools[place] = self._pool(place)
         data = self._requests.get((*place, arrival.request))
         if data is None:
-            headers = (*request.headers, *self._forwarded(place))
-            data = encode_request(request.method, request.target, self._server.authority, headers, request.body)
-            self._requests[*place, arrival.request] = data
-        return await pool.send(request.method, data, self._timeout_s)
+            target, fields, body = compose(self._scenario, arrival)
+            headers = (*fields, *self._forwarded(place))
+            data = encode_request(request.method, target, self._server.authority, headers, body)
+            if not request.templates:
+                self._requests[*place, arrival.request] = data
+        return await pool.send(request.method, data, self._timeout_s, keep_body=request.expect.looks_at_body)
 
     def close(self) -> None:
         """Drop all connections."""
