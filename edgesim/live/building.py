@@ -53,7 +53,7 @@ def run_step(step: BuildStep, *, say: Callable[[str], None]) -> float:
                 cwd=step.folder,
                 env={**os.environ, "PATH": path},
                 stdin=subprocess.DEVNULL,
-                stdout=sys.stderr.fileno(),
+                stdout=2,
                 check=False,
             )
             if done.returncode:

