@@ -24,6 +24,14 @@ state_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
+def topology_file(named: Path | None) -> Path:
+    """The file that describes the world: the named one, else `topology.yaml` here, else the one that ships."""
+    from edgesim.config.resources import resource_path
+
+    here = Path("topology.yaml")
+    return named or (here if here.is_file() else resource_path("topology.yaml"))
+
+
 def endpoint_options(function: F) -> F:
     """`--state`, and `--endpoint` with `--token` for an edge whose state directory is not at hand."""
     for option in (

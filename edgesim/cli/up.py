@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgesim.cli._options import state_option
+from edgesim.cli._options import state_option, topology_file
 from edgesim.cli._output import is_terminal
 from edgesim.errors import ProcessError, UsageError
 
@@ -52,7 +52,7 @@ def command(detach: bool, state: Path | None, topology: Path | None, **options: 
     from edgesim.live.geoip import open_database
     from edgesim.live.state import find_state_dir
 
-    file = _topology_file(topology)
+    file = topology_file(topology)
     world = load_topology(file)
     _check_broker(options["broker"])
     geoip_db = options.pop("geoip_db")
@@ -67,13 +67,6 @@ def command(detach: bool, state: Path | None, topology: Path | None, **options: 
     if detach:
         return _detach(settings, world)
     return _attend(settings, world)
-
-
-def _topology_file(named: Path | None) -> Path:
-    from edgesim.config.resources import resource_path
-
-    here = Path("topology.yaml")
-    return named or (here if here.is_file() else resource_path("topology.yaml"))
 
 
 def _check_broker(broker: str) -> None:

@@ -336,10 +336,8 @@ def _nearest_id(name: str) -> str:
     digit = next((c for c in reversed(name) if c.isascii() and c.isdigit()), "1")
     letters = "".join(c for c in name.lower() if c.isalpha())
     close = get_close_matches(letters, load_sites(), n=9, cutoff=0.6)
-    if not close:
-        return ""
-    near = max(close, key=lambda iata: sum(a == b for a, b in zip(iata, letters, strict=False)))  # in their places
-    return f"did you mean '{near}{digit}' ({load_sites()[near].city})? "
+    near = max(close, key=lambda iata: sum(a == b for a, b in zip(iata, letters, strict=False)), default="")
+    return f"did you mean '{near}{digit}' ({load_sites()[near].city})? " if near else ""
 
 
 def _is_http(url: str) -> bool:
