@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesim.errors import BundleError, BundleTooLargeError, EdgesimError, UsageError
 from edgesim.model.ids import Digest
 from edgesim.model.profiles import Usage, Verdict, judge_all
-from edgesim.model.worker import Component, Limits
+from edgesim.model.worker import Component, Limits, check_memory
 from edgesim.wasm.guest import NO_GRANTS, GuestRequest
 from edgesim.wasm.offer import Missing, missing_imports
 from edgesim.wasm.report import FileReport, read_report
@@ -148,7 +148,7 @@ async def inspect_file(
         runtime = Runtime(Path(folder), threads=os.cpu_count() or 2)
         try:
             await _compile(runtime, found, full=full)
-            if found.abi is not None and found.abi != "proxy-wasm" and run:
+            if found.abi is not None and found.abi != "proxy-wasm" and run and found.refusal is None:
                 found.start = await _measure(runtime, found, grants)
         finally:
             await runtime.close()
@@ -162,8 +162,13 @@ async def _compile(runtime: Runtime, found: Inspected, *, full: bool) -> None:
     except BundleError as exc:
         found.refusal = exc
         return
-    found.abi, found.artifact_bytes = compiled.abi, compiled.artifact_bytes
+    found.artifact_bytes = compiled.artifact_bytes
     found.compiled = _compiler_facts(compiled)
+    found.abi = compiled.abi
+    try:
+        check_memory(found.id or found.file.name, compiled.memory_at_start_bytes, found.limits)
+    except BundleError as exc:
+        found.refusal = exc
     if full and found.compiled["tier"] == "winch":
         begin = perf_counter()
         await runtime.improved(compiled.digest)

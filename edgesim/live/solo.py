@@ -34,7 +34,7 @@ from edgesim.live.tally import CLIENT_GONE, Served, Tally
 from edgesim.model.http import header
 from edgesim.model.ids import AppName, Digest
 from edgesim.model.outbound import check_allowed_hosts
-from edgesim.model.worker import Component, Release
+from edgesim.model.worker import Component, Release, check_memory
 from edgesim.wasm.guest import GuestRequest
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Solo:
 
     async def _load(self, app: AppSource, source: ComponentSource) -> Part:
         begin = perf_counter()
-        report = await asyncio.to_thread(file_report, source.file)
+        await asyncio.to_thread(file_report, source.file)  # says where, if it is no Wasm
         found = await self._runtime.inspect(source.file)
         if found.abi == "proxy-wasm":
             raise UsageError(
@@ -180,8 +180,9 @@ class Solo:
             variables=source.variables,
             outbound=source.outbound,
         )
+        check_memory(source.id, found.memory_at_start_bytes, source.limits)
         worker = await self._runtime.load(source.file, component)
-        tally = Tally(source.id, found.abi, found.size_bytes, report.memory_at_start_bytes)
+        tally = Tally(source.id, found.abi, found.size_bytes, found.memory_at_start_bytes)
         return Part(
             component=component,
             worker=worker,

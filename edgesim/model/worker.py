@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import ceil
 from typing import TYPE_CHECKING, Final, Literal
+
+from edgesim.errors import BundleError
 
 if TYPE_CHECKING:
     from edgesim.model.ids import AppName, Digest
@@ -63,6 +66,16 @@ LIMIT_BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "subrequests": (0, 10_000),
 }
 """Lowest and highest value of each limit, both allowed. Memories, tables and their elements end where the engine's pool ends."""
+
+
+def check_memory(component: str, at_start_bytes: int, limits: Limits) -> None:
+    """Raises BundleError for a component whose instances begin with more linear memory than they may have."""
+    if at_start_bytes > limits.memory_bytes:
+        raise BundleError(
+            f"the component {component!r} begins with {at_start_bytes / MIB:.4g} MiB of linear memory, "
+            f"more than its limit of {limits.memory_bytes / MIB:.4g} MiB",
+            help=f"raise memory in its manifest to {ceil(at_start_bytes / MIB)} MiB or more, or build it with a smaller one",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ from edgesim.wasm.flat.plan import Plan
 from edgesim.wasm.guest import NO_GRANTS, GuestRequest
 from edgesim.wasm.keeping import KeptInstance
 from edgesim.wasm.pace import Pace
+from edgesim.wasm.report import FileReport, read_report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,10 @@ WARM_UP_WALL_S: Final = 2.0
 _log: Final = logging.getLogger(__name__)
 
 
+def _report(file: Path) -> FileReport:
+    return read_report(file.read_bytes())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """What a worker's file is."""
@@ -54,6 +59,8 @@ class Inspection:
     size_bytes: int
     artifact_bytes: int
     compile_s: float
+    memory_at_start_bytes: int
+    """Linear memory that an instance begins with."""
     facts: Answer
     """What the compiler has found and done."""
 
@@ -192,12 +199,14 @@ class Runtime:
         begin = perf_counter()
         compiled = await self._compiler.first(data_path)
         self._improve(data_path, compiled)
+        compile_s = perf_counter() - begin
         return Inspection(
             abi=compiled.facts.abi,
             digest=compiled.facts.digest,
             size_bytes=compiled.facts.size_bytes,
             artifact_bytes=compiled.artifact.size_bytes,
-            compile_s=perf_counter() - begin,
+            compile_s=compile_s,
+            memory_at_start_bytes=(await asyncio.to_thread(_report, data_path)).memory_at_start_bytes,
             facts=compiled.facts,
         )
 

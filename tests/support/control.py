@@ -57,6 +57,7 @@ class Inspected:
     """What the tests' inspector tells."""
 
     abi: Abi = "wagi"
+    memory_at_start_bytes: int = 0
 
 
 async def inspect(path: Path) -> Inspected:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from edgesim.config.releases import APP_PATTERN, ComponentModel, ComponentSettings, component_value
 from edgesim.errors import NotFoundError, UsageError
 from edgesim.model.ids import AppName, Digest
+from edgesim.model.worker import check_memory
 
 if TYPE_CHECKING:
     from edgesim.config.messages import DeployRequest
@@ -25,6 +26,11 @@ class Inspected(Protocol):
     @property
     def abi(self) -> Abi:
         """The guest ABI that the file exports."""
+        ...
+
+    @property
+    def memory_at_start_bytes(self) -> int:
+        """Linear memory that an instance begins with."""
         ...
 
 
@@ -50,7 +56,7 @@ async def check_component(wanted: DeployComponent, blobs: BlobStore, inspect: In
     Raises:
         NotFoundError: when the blob, or that of a bundled file, has not been uploaded.
         UsageError: when a bundled file has another size than was said.
-        BundleError: when it is no Wasm file that can be served.
+        BundleError: when it is no Wasm file that can be served, or begins with more memory than it may have.
     """
     digest = Digest(wanted.digest)
     await _check_blob(digest, f"component {wanted.id!r}", blobs)
@@ -63,9 +69,11 @@ async def check_component(wanted: DeployComponent, blobs: BlobStore, inspect: In
     path = blobs.path(digest)
     inspected = await inspect(path)
     settings = {name: getattr(wanted, name) for name in ComponentSettings.model_fields}
-    return component_value(
+    component = component_value(
         ComponentModel(id=wanted.id, digest=digest, size_bytes=path.stat().st_size, abi=inspected.abi, **settings)
     )
+    check_memory(component.id, inspected.memory_at_start_bytes, component.limits)
+    return component
 
 
 async def _check_blob(digest: Digest, what: str, blobs: BlobStore) -> None:

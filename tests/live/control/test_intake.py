@@ -8,12 +8,12 @@ import pytest
 from pydantic import ValidationError
 
 from edgesim.config.releases import DeployComponent, FileModel
-from edgesim.errors import NotFoundError, UsageError
+from edgesim.errors import BundleError, NotFoundError, UsageError
 from edgesim.live.control.intake import check_component
 from edgesim.live.control.oci import ImageLayout
 from edgesim.model.ids import Digest
-from edgesim.model.worker import Route
-from tests.support.control import inspect, wasm
+from edgesim.model.worker import MIB, Route
+from tests.support.control import Inspected, inspect, wasm
 
 
 @pytest.fixture
@@ -37,6 +37,18 @@ async def test_bundled_files_must_be_uploaded_in_their_size(images):
         await check_component(component(images, missing), images.blobs, inspect)
     with pytest.raises(UsageError, match="has 5 bytes, not 6"):
         await check_component(component(images, wrong), images.blobs, inspect)
+
+
+async def test_more_memory_at_start_than_allowed(images):
+    """Refused with both figures: every request would fail."""
+
+    async def big(path):
+        return Inspected(memory_at_start_bytes=192 * MIB + 65536)
+
+    with pytest.raises(BundleError, match=r"'web' begins with 192.1 MiB .* limit of 128 MiB") as caught:
+        await check_component(component(images), images.blobs, big)
+
+    assert "193 MiB" in caught.value.help
 
 
 async def test_bundled_files_are_layers_of_the_image(images):
