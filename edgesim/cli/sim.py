@@ -10,6 +10,7 @@ import click
 
 from edgesim.cli._options import json_option
 from edgesim.cli._output import echo_json, is_terminal, ms, note, print_table
+from edgesim.cli._report_file import check_report, html_option, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,8 +50,11 @@ def command() -> None:
 @click.option("--replications", type=click.IntRange(1, 1000), default=1, show_default=True,
               help="Run it so many times with seeds of their own, and give means with 95 % confidence intervals.")  # fmt: skip
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=OUT, show_default=True, help="Summary.")
+@html_option
 @json_option
-def run(file: str, *, out: Path, as_json: bool, seed: int | None, replications: int, **world: Any) -> int:
+def run(
+    file: str, *, out: Path, html: Path | None, as_json: bool, seed: int | None, replications: int, **world: Any
+) -> int:
     """Simulate the scenario FILE and write its summary.
 
     The same topology, scenario, seed and profile give the same summary, byte for byte. Exit codes are those of `load run`.
@@ -69,6 +73,8 @@ def run(file: str, *, out: Path, as_json: bool, seed: int | None, replications: 
     if seed is not None:
         scenario = replace(scenario, load=replace(scenario.load, seed=seed))
     check_writable(out, "summary")
+    if html is not None:
+        check_report(html)
     simulated = prepare(scenario, path, **world)
     documents: list[dict[str, Any]] = []
     for each in seeds(scenario.load.seed, replications):
@@ -78,6 +84,8 @@ def run(file: str, *, out: Path, as_json: bool, seed: int | None, replications: 
     if replications > 1:
         document["replications"] = replicated(documents)
     write_document(out, SCHEMA, document, "summary")
+    if html is not None:
+        write_report(html, {"schema": f"edgesim.{SCHEMA}", **document})
     if as_json:
         echo_json(SCHEMA, document)
     else:
@@ -85,7 +93,7 @@ def run(file: str, *, out: Path, as_json: bool, seed: int | None, replications: 
         if replications > 1:
             show_replications(document["replications"])
         note(simulated.says())
-        note(f"summary: {out}")
+        note(f"summary: {out}" + (f", report: {html}" if html is not None else ""))
     return max(int(each["exit_code"]) for each in documents)
 
 
