@@ -139,13 +139,15 @@ def test_places_that_are_no_metro():
 def test_caches_are_bounded(monkeypatch):
     """Clients from everywhere do not grow the caches without end, and forgetting changes no value."""
     monkeypatch.setattr("edgesim.model.rtt._MAX_PATHS", 50)
+    monkeypatch.setattr("edgesim.model.rtt._MAX_ENDS", 50)
     monkeypatch.setattr("edgesim.model.rtt._MAX_CLIENTS", 50)
     model = network_model(TOPOLOGY)
     places = [Place(address=f"198.51.100.{i}", at=LatLon(i / 5 - 20, i)) for i in range(180)]
     first = [model.legs(place, NRT, 7) for place in places]
 
     assert [model.legs(place, NRT, 7) for place in places] == first
-    assert len(model._path_s) <= len(load_metros()) * len(TOPOLOGY.pops) + 50
+    assert len(model._path_s) <= 50
+    assert len(model._ends) <= 50
     assert len(model._base_s) <= 50
 
 
