@@ -9,15 +9,16 @@ kept, so their number is bounded by segments, metros and PoPs, not by requests.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from edgesim.scenario.steps import Power
+from edgesim.scenario.steps import Power, Steer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from edgesim.scenario.spec import TimelineEntry
+    from edgesim.scenario.steps import Action
 
 WindowName = Literal["before", "in_flight", "during", "after"]
 WINDOWS: tuple[WindowName, ...] = ("before", "in_flight", "during", "after")
@@ -99,7 +100,7 @@ class Incident:
 def incidents(
     timeline: Sequence[TimelineEntry], marks: Sequence[Mark], served: Iterable[tuple[ServedKey, int]]
 ) -> tuple[Incident, ...]:
-    """The story of each kill (until its restart) and of each deploy.
+    """The story of each kill and drain (until restart and undrain), of each rollout, and of each fault while it lasts.
 
     Args:
         timeline: the scenario's timeline.
@@ -110,12 +111,12 @@ def incidents(
     out = []
     for index, entry in enumerate(timeline):
         action = entry.step.action()
-        if isinstance(action, Power) and action.verb == "restart":
-            continue  # it is the end of a kill
+        if isinstance(action, Power | Steer) and action.verb in {"restart", "undrain"}:
+            continue  # it is the end of a kill or a drain
         begin = _find(marks, index, "begin")
         if begin is None:
             continue
-        last = _recovery(timeline, index) if isinstance(action, Power) else index
+        last = _recovery(timeline, index) if isinstance(action, Power | Steer) else index
         end = None if last is None else _find(marks, last, "end")
         out.append(
             Incident(
@@ -132,17 +133,17 @@ def _find(marks: Sequence[Mark], entry: int, edge: str) -> int | None:
     return next((i for i, mark in enumerate(marks) if mark.entry == entry and mark.edge == edge), None)
 
 
-def _recovery(timeline: Sequence[TimelineEntry], kill: int) -> int | None:
-    """Index of the first restart of what the entry `kill` killed, or None."""
-    killed = timeline[kill].step.action()
-    assert isinstance(killed, Power)
-    for index in range(kill + 1, len(timeline)):
-        match timeline[index].step.action():
-            case Power(kind=killed.kind, id=killed.id, verb="restart"):
-                return index
-            case _:
-                continue
-    return None
+def _recovery(timeline: Sequence[TimelineEntry], begin: int) -> int | None:
+    """Index of the first restart of what the entry `begin` killed, or undrain of what it drained; None without one."""
+    action = timeline[begin].step.action()
+    end: Action
+    if isinstance(action, Power):
+        end = replace(action, verb="restart")
+    else:
+        assert isinstance(action, Steer)
+        end = replace(action, verb="undrain")
+    later = range(begin + 1, len(timeline))
+    return next((index for index in later if timeline[index].step.action() == end), None)
 
 
 def _next_begin(marks: Sequence[Mark], after: int | None) -> int | None:

@@ -14,9 +14,10 @@ from edgesim.core.front_door import front_door
 from edgesim.core.request import Connection, Request
 from edgesim.model.address import MAX_HOST, client_address
 from edgesim.model.geo import Place
-from edgesim.model.stream import key, numbered
+from edgesim.model.stream import Stream, key, numbered
 from edgesim.results.answered import COLD_PHASES, COLD_STARTS, Answered, Attribution
-from edgesim.scenario.arrivals import arrivals
+from edgesim.scenario.arrivals import arrivals, following
+from edgesim.scenario.compose import compose
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -113,12 +114,19 @@ class Clients:
         connections = self._by_clients[arrival.population][arrival.clients]
         idle = connections.idle
         held = idle.pop() if idle else connections.open()
-        simulation, spec = self._simulation, self._scenario.requests[arrival.request]
+        scenario, simulation = self._scenario, self._simulation
+        spec = scenario.requests[arrival.request]
+        target, headers = spec.target, spec.headers
+        if spec.templates:
+            target, headers, _ = compose(scenario, arrival)
+        if arrival.step:
+            stream = Stream(key(scenario.load.seed, "session", arrival.number, arrival.step))
+        else:
+            stream = numbered(self._base, arrival.number)
         now_s = simulation.kernel.now_s
         # Positional, as in the flows: keywords cost more than all else here.
         request = Request(
-            "", self._app, spec.method, spec.target, spec.headers, None, held[1], held[0], numbered(self._base, arrival.number),
-            now_s, now_s + DEADLINE_S,
+            "", self._app, spec.method, target, headers, None, held[1], held[0], stream, now_s, now_s + DEADLINE_S,
         )  # fmt: skip
         request.channel = (arrival, connections, held, len(self._results.marks))
         simulation.kernel.spawn(front_door(simulation.world, simulation.door, request), "request")
@@ -138,6 +146,10 @@ class Clients:
             outcome, now_s - arrival.at_s, about, response.status, 0, 0.0, None, False, segment
         )  # fmt: skip
         self._results.add(arrival, answered)
+        if arrival.session >= 0:
+            step = following(self._scenario, arrival, now_s)
+            if step is not None:
+                self._simulation.kernel.at(self._begin_s + step.at_s, partial(self._send, step))
         return NOTHING_LEFT
 
     def _violation(self, number: int, response: Response) -> str:

@@ -9,6 +9,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from edgesim.errors import EdgesimError, UsageError
+from edgesim.results.abort import failed_early
 from edgesim.results.collect import Results
 from edgesim.scenario.steps import BreakLink, BreakOrigin
 from edgesim.sim.clients import Clients
@@ -95,6 +96,7 @@ def run_scenario(
     try:
         begin_s = _settle(simulation, rollouts, release)
         results = Results(scenario)
+        results.regions = {pop.id: pop.region for pop in topology.pops}
 
         def mark(mark: Mark) -> None:
             results.marks.append(mark)
@@ -104,9 +106,16 @@ def run_scenario(
         timeline = Timeline(scenario, simulation, apps, rollouts, begin_s=begin_s, mark=mark)
         simulation.kernel.feed(clients.actions())
         _run(
-            simulation, clients, timeline, begin_s=begin_s, duration_s=scenario.load.duration_s, on_progress=on_progress
+            simulation,
+            clients,
+            timeline,
+            results=results,
+            begin_s=begin_s,
+            duration_s=scenario.load.duration_s,
+            on_progress=on_progress,
         )
-        results.elapsed_s = max(scenario.load.duration_s, clients.last_s)
+        if not results.aborted:
+            results.elapsed_s = max(scenario.load.duration_s, clients.last_s)
     finally:
         simulation.kernel.close()
     return results
@@ -133,16 +142,23 @@ def _run(
     clients: Clients,
     timeline: Timeline,
     *,
+    results: Results,
     begin_s: float,
     duration_s: float,
     on_progress: Callable[[float, int], None],
 ) -> None:
-    """Let virtual time pass until the last phase is over, every answer is there and the timeline is through."""
+    """Let virtual time pass until the last phase is over, every answer is there and the timeline is through.
+
+    Or until a threshold with `abortOnFail` is missed.
+    """
     at_s = 0.0
     while at_s < duration_s:
         at_s = min(at_s + STEP_S, duration_s)
         simulation.kernel.run(begin_s + at_s)
         on_progress(at_s, clients.sent)
+        if (missed := failed_early(results, at_s)) is not None:
+            results.aborted = missed.text
+            return
     while (clients.in_flight or timeline.open) and at_s < duration_s + GRACE_S:
         at_s += STEP_S
         simulation.kernel.run(begin_s + at_s)
