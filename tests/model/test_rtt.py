@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesim.config.catalogue import find_metro, load_access, load_hub_graph, load_metros, network_model
+from edgesim.config.catalogue import find_metro, load_access, load_hub_graph, network_model
 from edgesim.config.resources import resource_path
 from edgesim.config.topology import load_topology
 from edgesim.model.address import client_address
