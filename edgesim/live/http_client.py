@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Callable
 
+    from aiohttp.streams import StreamReader
+
     from edgesim.model.http import Body, Headers
 
 
@@ -32,6 +34,8 @@ async def next_chunk(answer: aiohttp.ClientResponse) -> bytes | None:
         aiohttp.ClientError, OSError: the sender failed midway.
     """
     content, connection = answer.content, answer.connection
+    if content.exception() is not None and (rest := _unread(content)):
+        return rest
     closed = None if connection is None or connection.protocol is None else connection.protocol.closed
 
     def broken(_closed: asyncio.Future[None]) -> None:
@@ -49,6 +53,12 @@ async def next_chunk(answer: aiohttp.ClientResponse) -> bytes | None:
     finally:
         if closed is not None:
             closed.remove_done_callback(broken)
+
+
+def _unread(content: StreamReader) -> bytes:
+    """What has arrived of a body before its sender failed; aiohttp's reader would raise before giving it."""
+    rest: bytes = content._read_nowait(-1) if getattr(content, "_buffer", None) else b""  # noqa: SLF001 - no public way
+    return rest
 
 
 def _heard(closed: asyncio.Future[None]) -> None:

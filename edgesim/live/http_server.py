@@ -166,9 +166,8 @@ async def send(
     response = web.StreamResponse(status=status, headers=headers)
     has_body = request.method != "HEAD" and status not in (204, 304)  # RFC 9110 §6.4.1
     announced = headers.get("content-length")
-    chunked = (
-        announced is None and has_body and request.version >= HttpVersion11
-    )  # for 1.0 the connection's end is the body's
+    # For a client of HTTP/1.0 the end of the connection is that of the body.
+    chunked = announced is None and has_body and request.version >= HttpVersion11
     if chunked:
         response.enable_chunked_encoding()
         announce(response.headers, body)
@@ -182,7 +181,7 @@ async def send(
     except BaseException as exc:
         if isinstance(exc, EdgesimError):  # its status cannot be sent any more
             _log.warning("%s %s: the response broke off: %s", request.method, request.raw_path[:200], exc)
-        abort(request)  # whatever it was, the client must not take what it has for the whole
+        _cut_off(request, exc, framed=chunked or announced is not None)
         raise
     finally:
         body.close()
@@ -230,6 +229,19 @@ class _SmallResponse(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to write."""
+
+
+def _cut_off(request: web.BaseRequest, error: BaseException, *, framed: bool) -> None:
+    """End the connection of an answer that breaks off, so that the client does not take what it has for the whole.
+
+    Where the framing tells it so, after what has been written; else, and for what nobody has foreseen, by a reset.
+    """
+    transport = request.transport
+    if not (framed and isinstance(error, EdgesimError)):
+        abort(request)
+    elif transport is not None and not transport.is_closing():
+        request.writer.send_headers()
+        transport.close()
 
 
 def abort(request: web.BaseRequest) -> None:
@@ -306,7 +318,8 @@ class _Protocol(RequestHandler):
             # The answer has broken off; another one must not be written into its body.
             if exc is not None and not isinstance(exc, EdgesimError | ConnectionError):
                 self.log_exception("Error in the middle of a response", exc_info=exc)
-            abort(request)
+            if transport is not None and not transport.is_closing():
+                abort(request)
             raise ConnectionError("the response has broken off") from exc
         if status >= 500:  # a fault of ours: logged, not shown
             self.log_exception("Error handling request", exc_info=exc)

@@ -588,3 +588,46 @@ async def test_a_client_gets_both(edge):
         ) == (version == "1.1")
         assert got.endswith(b"0\r\nx-sum: 9\r\n\r\n" if version == "1.1" else b"\r\n\r\nabc")
     await listener.close(0.0)
+
+
+async def test_what_was_written_before_an_answer_breaks_off_arrives(edge):
+    """Through the front door, to a client that lags behind: the head, every byte, no end of the body."""
+    body = CountedBody(16 * BIG_CHUNKS, size=4096, error=GuestTrapError("unreachable"))
+
+    async def answer(pop, worker, request):
+        return Response(200, "ok", headers=(("x-made", "1"),), body=body)
+
+    edge.guests.answer = answer
+    listener = await http_server.Listener.open(edge.server.handle, port=0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    writer.write(b"GET /w HTTP/1.1\r\nHost: hello.localhost\r\n\r\n")
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10.0)
+    await settled(lambda: body.pulled)
+    read, last = 0, b""
+    while chunk := await asyncio.wait_for(reader.read(65536), 10.0):
+        read, last = read + chunk.count(b"x"), chunk
+    writer.close()
+    await listener.close(0.0)
+
+    assert b"x-made: 1" in head.lower()
+    assert read == BIG_CHUNKS * 65536
+    assert not last.endswith(b"0\r\n\r\n")
+
+
+async def test_a_reader_that_comes_late_gets_what_was_written(edge):
+    """The PoP has broken off before anybody reads: first the bytes, then the error."""
+    body = CountedBody(3, size=4096, error=GuestTrapError("unreachable"))
+
+    async def answer(pop, worker, request):
+        return Response(200, "ok", body=body)
+
+    edge.guests.answer = answer
+    response = await edge.forward()
+    await settled(lambda: body.pulled)
+    data = b""
+    with pytest.raises(EdgesimError):
+        while chunk := await response.body.next():
+            data += chunk
+    response.body.close()
+
+    assert data == b"x" * 3 * 4096
