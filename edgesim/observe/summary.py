@@ -69,6 +69,8 @@ class PopSummary:
     """Requests by `start`; `none` where no guest ran."""
     duration: Latency
     """Measured at the PoP, without network."""
+    duration_histogram: Mapping[str, Any]
+    """The same as `Histogram.to_json()`: the difference of two of them is what happened between (`edgesim top`)."""
     parts: Mapping[str, Latency]
     cpu: Mapping[str, Latency]
     """CPU time of a request by app, where guests have run."""
@@ -178,6 +180,7 @@ def _pops(store: Store) -> dict[str, PopSummary]:
             outcomes=outcomes,
             starts=starts,
             duration=Latency.of(durations[pop,]) if (pop,) in durations else Latency(),
+            duration_histogram=durations[pop,].to_json() if (pop,) in durations else {},
             parts=parts.get(pop, {}),
             cpu=cpu.get(pop, {}),
             cold=Latency.of(seen.get(pop, Histogram())),

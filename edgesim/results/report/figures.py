@@ -27,6 +27,8 @@ def percent(share: float | None) -> str:
     if share is None:
         return DASH
     value = share * 100
+    if 0 < value < 0.001:
+        return "< 0.001 %"
     return f"{value:.{0 if value in {0, 100} else 1 if value >= 10 else 2 if value >= 0.1 else 3}f} %"
 
 
