@@ -17,13 +17,13 @@ INTRODUCTION = f"""# Metrics
 
 Each process of the edge exports what happened in it at `/metrics`, in Prometheus' text format. The control plane lists the
 processes at `/v1/sd/prometheus` for Prometheus' HTTP service discovery, and merges their counts in `/v1/pops`.
-`dashboards/prometheus.yml` scrapes them, `dashboards/edgesim.json` shows them in Grafana. All values count since the process
-started.
+`dashboards/prometheus.yml` scrapes them, and the dashboards beside it show them in Grafana. All values count since the process
+started. A load run exports its own with `edgesim load run --prometheus 9464`, for as long as it goes on.
 
 Histograms have upper edges of 2^k and 1.5·2^k microseconds from 1 µs to {EDGES_S[-1]:.1f} s: {len(EDGES_S)} buckets and `+Inf`, the same for
 each metric, so they can be added up. Quantiles in `/v1/pops` and reports follow the rule of `histogram_quantile`.
 
-A label takes at most {DEFAULT_LABEL_LIMIT} values in a process, `app` and `version` at most {LABEL_LIMITS["app"]}; what comes later is counted under
+A label takes at most {DEFAULT_LABEL_LIMIT} values in a process, `app` and `version` at most {LABEL_LIMITS["app"]}, `scenario` {LABEL_LIMITS["scenario"]}; what comes later is counted under
 `{OTHER}`. `{NONE}` stands for what does not apply: no guest ran, no PoP answered, no such app.
 """
 
@@ -37,9 +37,10 @@ VALUES = f"""## Label values
 | `role` | {", ".join(f"`{value}`" for value in ROLES)} |
 | `part` | `network`, `queue`, `start`, `execute`, `origin` |
 | `reason` | `first`, `skipped`, `failover`, `{NONE}` |
+| `quantile` | `0.5`, `0.99` |
 """
 
-HEADINGS = {"pop": "PoPs", "front door": "Front door", "process": "Each process"}
+HEADINGS = {"pop": "PoPs", "front door": "Front door", "process": "Each process", "load run": "Load runs"}
 
 
 def reference() -> str:

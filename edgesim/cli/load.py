@@ -16,6 +16,7 @@ from edgesim.cli._report_file import REPORT, check_report, html_option, write_re
 if TYPE_CHECKING:
     from edgesim.cli._live_facts import LiveFacts
     from edgesim.live.api_client import ApiClient
+    from edgesim.live.load.run import Progress
     from edgesim.live.load.sender import Server
     from edgesim.results.collect import Results
     from edgesim.scenario.spec import Scenario
@@ -62,10 +63,22 @@ def validate(file: str, as_json: bool) -> None:
 @click.argument("file")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=OUT, show_default=True, help="Summary.")
 @html_option
+@click.option(
+    "--prometheus", type=click.IntRange(0, 65535), help="Serve the run's metrics for Prometheus on this port."
+)
 @click.option("--front-door", help="URL of the front door, when there is no state directory.")
 @endpoint_options
 @json_option
-def run(file: str, *, out: Path, html: Path | None, front_door: str | None, as_json: bool, **edge: Any) -> int:
+def run(
+    file: str,
+    *,
+    out: Path,
+    html: Path | None,
+    prometheus: int | None,
+    front_door: str | None,
+    as_json: bool,
+    **edge: Any,
+) -> int:
     """Run the scenario FILE and write its summary.
 
     The scenarios demo, first-visitors and smoke ship with edgesim.
@@ -87,7 +100,7 @@ def run(file: str, *, out: Path, html: Path | None, front_door: str | None, as_j
         check_report(html)
     server = _server(scenario, front_door, edge["state"])
     facts = LiveFacts(edge["state"])
-    results = asyncio.run(_run(path, scenario, server, edge, facts))
+    results = asyncio.run(_run(path, scenario, server, edge, facts, prometheus=prometheus))
     document = {"schema": f"edgesim.{SCHEMA}", **summarise(results, facts.collected())}
     _write(out, document)
     if html is not None:
@@ -129,13 +142,16 @@ def _server(scenario: Scenario, front_door: str | None, state: Path | None) -> S
     return Server.from_url(url, target.host or f"{target.app}.localhost")
 
 
-async def _run(path: Path, scenario: Scenario, server: Server, edge: dict[str, Any], facts: LiveFacts) -> Results:
+async def _run(
+    path: Path, scenario: Scenario, server: Server, edge: dict[str, Any], facts: LiveFacts, *, prometheus: int | None
+) -> Results:
     """Run with the screen that fits, until the end or Ctrl-C."""
     import asyncio
     import contextlib
     import signal
 
     from edgesim.cli._load_screen import LiveScreen, PlainScreen
+    from edgesim.live.load.metrics import RunMetrics, serving
     from edgesim.live.load.run import run_load
     from edgesim.live.load.timeline import ControlledEdge
 
@@ -150,9 +166,17 @@ async def _run(path: Path, scenario: Scenario, server: Server, edge: dict[str, A
             await _preflight(client, scenario, facts)
             controlled = ControlledEdge(client, app=scenario.target.app)
         screen: LiveScreen | PlainScreen = LiveScreen(scenario) if is_terminal(sys.stderr) else PlainScreen(scenario)
+        metrics = RunMetrics(scenario)
+        if prometheus is not None:
+            note(f"metrics of this run: {await stack.enter_async_context(serving(metrics, prometheus))}")
         stack.enter_context(screen)
+
+        def on_progress(progress: Progress) -> None:
+            metrics.progress(progress)
+            screen.progress(progress)
+
         return await run_load(
-            path, scenario, server, edge=controlled, stop=stop, on_progress=screen.progress, on_mark=screen.mark
+            path, scenario, server, edge=controlled, stop=stop, on_progress=on_progress, on_mark=screen.mark
         )
 
 

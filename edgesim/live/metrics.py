@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
 from aiohttp import web
@@ -39,11 +39,20 @@ MAX_STATS_BYTES: Final = 64 << 20
 LAG_INTERVAL_S: Final = 0.1
 
 
-def metrics_handler(recorder: Recorder) -> Handler:
+class Measured(Protocol):
+    """Whatever has values: a recorder, or the metrics of a load run."""
+
+    @property
+    def store(self) -> Store:
+        """All values, up to date."""
+        ...
+
+
+def metrics_handler(measured: Measured) -> Handler:
     """An aiohttp handler for `/metrics`. Between chunks the loop serves others."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        return await _send(request, CONTENT_TYPE, chunks(recorder.store))
+        return await _send(request, CONTENT_TYPE, chunks(measured.store))
 
     return handle
 

@@ -100,7 +100,7 @@ class PopHost:
         self._bus_task: asyncio.Task[None] | None = None
         self._routes = {METRICS_PATH: metrics_handler(recorder), STATS_PATH: stats_handler(recorder)}
         for spec in specs:
-            recorder.add_pop(spec.id, slots=spec.slots)
+            recorder.add_pop(spec.id, slots=spec.slots, region=spec.region)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 

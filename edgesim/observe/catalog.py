@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Kind = Literal["counter", "gauge", "histogram"]
-Scope = Literal["pop", "front door", "process"]
+Scope = Literal["pop", "front door", "process", "load run"]
 
 OTHER: Final = "other"
 """Label value for everything beyond a label's limit."""
 NONE: Final = "none"
 """Label value for what does not apply; Prometheus cannot tell an empty label from a missing one."""
 
-LABEL_LIMITS: Final = {"app": 64, "version": 64}
+LABEL_LIMITS: Final = {"app": 64, "version": 64, "scenario": 8, "phase": 64}
 """Values that a label takes at most, for labels that users choose freely."""
 DEFAULT_LABEL_LIMIT: Final = 8192
 """The limit of the other labels. They are closed sets, or the PoPs of the topology."""
@@ -42,6 +42,13 @@ REQUESTS: Final = Metric(
     kind="counter",
     help="Requests that a PoP has dealt with, by outcome and by how the worker was started (none: no guest ran).",
     labels=("pop", "app", "outcome", "start"),
+    scope="pop",
+)
+VERSION_REQUESTS: Final = Metric(
+    name="edgesim_version_requests_total",
+    kind="counter",
+    help="Requests that PoPs have dealt with, by the version of the app that answered (none: no version did).",
+    labels=("app", "version", "outcome"),
     scope="pop",
 )
 REQUEST_DURATION: Final = Metric(
@@ -95,6 +102,14 @@ POP_UP: Final = Metric(
     help="1 when the PoP was alive and ready in its host's last beat, else 0.",
     labels=("pop",),
     scope="pop",
+)
+POP_INFO: Final = Metric(
+    name="edgesim_pop_info",
+    kind="gauge",
+    help="Always 1; the labels say where the PoP is. Other metrics are joined with it by pop.",
+    labels=("pop", "region"),
+    scope="pop",
+    mergeable=False,
 )
 POOL_SLOTS: Final = Metric(
     name="edgesim_pool_slots",
@@ -218,11 +233,68 @@ BUILD_INFO: Final = Metric(
     scope="process",
     mergeable=False,
 )
+LOAD_SENT: Final = Metric(
+    name="edgesim_load_sent_total",
+    kind="counter",
+    help="Requests that the load run has sent.",
+    labels=("scenario",),
+    scope="load run",
+)
+LOAD_ANSWERED: Final = Metric(
+    name="edgesim_load_answered_total",
+    kind="counter",
+    help="Requests of the load run that have ended, with an answer or without.",
+    labels=("scenario",),
+    scope="load run",
+)
+LOAD_FAILED: Final = Metric(
+    name="edgesim_load_failed_total",
+    kind="counter",
+    help="Requests of the load run without an answer, or with one that was not expected; those of phases that count.",
+    labels=("scenario",),
+    scope="load run",
+)
+LOAD_DROPPED: Final = Metric(
+    name="edgesim_load_dropped_total",
+    kind="counter",
+    help="Arrivals of the load run that were not sent, because as many as may be were in flight.",
+    labels=("scenario",),
+    scope="load run",
+)
+LOAD_IN_FLIGHT: Final = Metric(
+    name="edgesim_load_in_flight",
+    kind="gauge",
+    help="Requests of the load run that have no answer yet.",
+    labels=("scenario",),
+    scope="load run",
+)
+LOAD_RESPONSE: Final = Metric(
+    name="edgesim_load_response_seconds",
+    kind="gauge",
+    help="Quantiles of the load run's response times from the intended send time, of the last half second.",
+    labels=("scenario", "quantile"),
+    scope="load run",
+)
+LOAD_LAG: Final = Metric(
+    name="edgesim_load_lag_seconds",
+    kind="gauge",
+    help="Quantile of how late the load generator sent, of the whole run: its own fault, not the edge's.",
+    labels=("scenario", "quantile"),
+    scope="load run",
+)
+LOAD_PHASE: Final = Metric(
+    name="edgesim_load_phase",
+    kind="gauge",
+    help="1 for the phase that the load run is in, 0 for the others.",
+    labels=("scenario", "phase"),
+    scope="load run",
+)
 
 CATALOG: Final = {
     metric.name: metric
     for metric in (
         REQUESTS,
+        VERSION_REQUESTS,
         REQUEST_DURATION,
         REQUEST_PART,
         WORKER_CPU,
@@ -230,6 +302,7 @@ CATALOG: Final = {
         COLD_START,
         COLD_START_PHASE,
         POP_UP,
+        POP_INFO,
         POOL_SLOTS,
         INSTANCES_BUSY,
         INSTANCES_WARM,
@@ -247,6 +320,14 @@ CATALOG: Final = {
         LABEL_OVERFLOWS,
         PROCESS_START,
         BUILD_INFO,
+        LOAD_SENT,
+        LOAD_ANSWERED,
+        LOAD_FAILED,
+        LOAD_DROPPED,
+        LOAD_IN_FLIGHT,
+        LOAD_RESPONSE,
+        LOAD_LAG,
+        LOAD_PHASE,
     )
 }
 """All metrics by name, in the order in which they are exported."""

@@ -67,7 +67,7 @@ class Recorder:
         self.boot = boot or repr(started_s)
         self._store = Store()
         self._rollout_is_stale = False
-        self._requests: dict[tuple[str, str, str, str], Number] = {}
+        self._requests: dict[tuple[str, str, int, str, str], tuple[Number, Number]] = {}
         self._routed: dict[tuple[str, str, str, str], tuple[Number, Number]] = {}
         self._pops: dict[str, _PopHistograms] = {}
         self._cpus: dict[tuple[str, str], Callable[[float], None]] = {}
@@ -89,7 +89,7 @@ class Recorder:
         if started_s:
             self._store.number(catalog.PROCESS_START, process).value = started_s
 
-    def add_pop(self, pop: str, *, slots: int) -> None:
+    def add_pop(self, pop: str, *, slots: int, region: str = "") -> None:
         """Announce a PoP that this process carries: its series exist from now on, at 0.
 
         A series that appears with its first value has no increase for Prometheus, so this must come before the traffic.
@@ -100,6 +100,7 @@ class Recorder:
         for what in ("instance", "module"):
             for why in ("idle", "memory"):
                 self._store.number(catalog.EVICTIONS, pop, what, why)
+        self._store.number(catalog.POP_INFO, pop, region).value = 1
         self._store.number(catalog.POOL_SLOTS, pop).value = slots
         self._store.number(catalog.REFUSED_DOCUMENTS, pop).value = 0
         for start in ("absent", "disk"):
@@ -144,8 +145,10 @@ class Recorder:
     def _served(self, event: RequestServed) -> None:
         pop = event.pop
         start = event.start
-        key = (pop, event.app, event.outcome, start)
-        (self._requests.get(key) or self._request_counter(key)).value += 1
+        key = (pop, event.app, event.version, event.outcome, start)
+        requests, of_version = self._requests.get(key) or self._request_counters(key)
+        requests.value += 1
+        of_version.value += 1
         histograms = self._pops.get(pop) or self._pop_histograms(pop)
         histograms.duration(event.duration_s)
         histograms.network(event.network_s)
@@ -173,12 +176,16 @@ class Recorder:
         for pop in event.failed:
             self._store.number(catalog.FAILOVERS, pop).value += 1
 
-    def _request_counter(self, key: tuple[str, str, str, str]) -> Number:
-        pop, app, outcome, start = key
-        counter = self._store.number(catalog.REQUESTS, pop, _known_app(app, outcome), outcome, start)
+    def _request_counters(self, key: tuple[str, str, int, str, str]) -> tuple[Number, Number]:
+        pop, app, version, outcome, start = key
+        app = _known_app(app, outcome)
+        counters = (
+            self._store.number(catalog.REQUESTS, pop, app, outcome, start),
+            self._store.number(catalog.VERSION_REQUESTS, app, str(version or ""), outcome),
+        )
         if len(self._requests) < MAX_HOT_KEYS:
-            self._requests[key] = counter
-        return counter
+            self._requests[key] = counters
+        return counters
 
     def _routed_counters(self, key: tuple[str, str, str, str]) -> tuple[Number, Number]:
         pop, app, outcome, reason = key

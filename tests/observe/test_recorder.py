@@ -57,6 +57,29 @@ def values(store: Store, metric: catalog.Metric) -> dict[tuple[str, ...], float]
     return {labels: child.value for labels, child in store.numbers[metric.name].children.items() if child.value}
 
 
+def test_where_a_pop_is() -> None:
+    """An info metric carries the region, so that it is not a label of every series."""
+    made = Recorder(process="host1", version="0.1.0")
+    made.add_pop(FRA, slots=8, region="europe")
+    made.add_pop(GRU, slots=8)
+
+    assert values(made.store, catalog.POP_INFO) == {(FRA, "europe"): 1, (GRU, catalog.NONE): 1}
+
+
+def test_requests_are_counted_by_version() -> None:
+    """A canary's errors are told apart from those of the version that it replaces; whoever asks for no app has none."""
+    made = recorder()
+    for changes in ({}, {"version": 2}, {"version": 2, "outcome": "guest_error"}, {"version": 0, "outcome": "no_app"}):
+        made.handle(served(**changes))
+
+    assert values(made.store, catalog.VERSION_REQUESTS) == {
+        ("hello", "1", "ok"): 1,
+        ("hello", "2", "ok"): 1,
+        ("hello", "2", "guest_error"): 1,
+        (catalog.NONE, catalog.NONE, "no_app"): 1,
+    }
+
+
 def test_a_served_request_is_counted_with_its_parts() -> None:
     """Counter, duration and those parts that occurred."""
     made = recorder()
