@@ -81,9 +81,13 @@ def test_the_wheel_has_the_package_and_its_data_and_no_more(wheel):
         "edgesim/data/dashboards/edgesim.json",
         "edgesim/data/workers/hello/hello.wasm",
         "edgesim/data/workers/hello/hello.c",
+        "edgesim/data/workers/ab-split/worker.wasm",
+        "edgesim/data/workers/templates/js/app.js",
+        "edgesim/data/workers/templates/js/.gitignore",
     } <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
+    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc") or "node_modules" in name]
+    assert wheel.stat().st_size < 4_000_000  # large workers are built, never shipped
 
 
 def test_edgesim_comes_from_the_wheel(installed, tmp_path):
@@ -115,6 +119,16 @@ def test_the_packaged_topology_is_valid(installed, tmp_path):
     assert installed.parent in Path(where).parents
     assert checked.returncode == 0, checked.stderr
     assert "20 PoPs" in checked.stdout + checked.stderr
+
+
+def test_a_project_begins_with_a_template_of_the_wheel(installed, tmp_path):
+    """`init`, and the hidden files too."""
+    made = run(installed / "edgesim", "init", "shop", "--template", "assemblyscript", cwd=tmp_path)
+
+    assert made.returncode == 0, made.stderr
+    assert sorted(path.name for path in (tmp_path / "shop").iterdir()) == [
+        ".gitignore", "README.md", "package.json", "spin.toml", "wagi.ts", "worker.ts",
+    ]  # fmt: skip
 
 
 def test_an_edge_starts_serves_and_stops(installed, tmp_path):
