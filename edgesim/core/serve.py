@@ -14,6 +14,7 @@ from edgesim.core.keeper import give_back, left, take, watch
 from edgesim.core.memory import make_room, unload
 from edgesim.core.pop import Stage
 from edgesim.core.request import CLIENT_GONE, Response
+from edgesim.core.tail import WatchedBody
 from edgesim.core.waiter import TimedOut, Waiter
 from edgesim.errors import (
     DeadlineExceededError,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from edgesim.core.pool import Lease
     from edgesim.core.pop import Pop, Serving, Worker
     from edgesim.core.request import Request
+    from edgesim.core.tail import End
     from edgesim.core.world import World
     from edgesim.model.ids import Outcome, PhaseName, Role, Start
 
@@ -65,28 +67,45 @@ async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
             response.timings.cpu_s = error.cost.cpu_s
     finally:
         if pop.incarnation == life:
-            timings = response.timings
-            w.publish(
-                RequestServed(
-                    pop.spec.id,
-                    request.app,
-                    response.version,
-                    response.outcome,
-                    response.start,
-                    response.role,
-                    response.status,
-                    request.network_s,
-                    request.queue_s,
-                    request.start_s,
-                    timings.instantiate_s + timings.init_s + timings.execute_s,
-                    timings.origin_s,
-                    w.now() - began_s,
-                    timings.instantiate_s,
-                    timings.init_s,
-                    timings.cpu_s,
-                )
-            )
+            served = _served(request, pop, response, w.now() - began_s)
+            if isinstance(response.body, bytes):
+                w.publish(served)
+            else:
+                response.body = WatchedBody(response.body, partial(_body_ended, w, pop, life, served))
     return response
+
+
+def _served(request: Request, pop: Pop, response: Response, total_s: float) -> RequestServed:
+    """What there is to tell when the head of an answer is there."""
+    timings = response.timings
+    return RequestServed(
+        pop.spec.id,
+        request.app,
+        response.version,
+        response.outcome,
+        response.start,
+        response.role,
+        response.status,
+        request.network_s,
+        request.queue_s,
+        request.start_s,
+        timings.instantiate_s + timings.init_s + timings.execute_s,
+        timings.origin_s,
+        total_s,
+        timings.instantiate_s,
+        timings.init_s,
+        timings.cpu_s,
+    )
+
+
+def _body_ended(w: World, pop: Pop, life: int, served: RequestServed, end: End) -> None:
+    """Tell of a request whose answer was streamed, if the PoP has not been killed meanwhile."""
+    if pop.incarnation == life:
+        if isinstance(end, EdgesimError):
+            served.outcome = _outcome(end)
+        elif end == "left":
+            served.outcome = "client_gone"
+        w.publish(served)
 
 
 _OUTCOMES: tuple[tuple[type[EdgesimError], Outcome], ...] = (

@@ -121,8 +121,8 @@ class LocalPops:
         for visit in list(self._visits[pop]):
             visit.killed = True
             visit.task.cancel()
-        for stream in list(self._streams[pop]):
-            stream.kill()
         for worker in target.loaded():
             unload(self._w, target, worker)
         target.kill()
+        for stream in list(self._streams[pop]):  # after its life has ended: nothing of them is told
+            stream.kill()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from edgesim.core.pop import Pop, Stage
@@ -21,11 +23,25 @@ from edgesim.errors import (
     RequestError,
     StartError,
 )
+from edgesim.live.world import LiveWorld
 from edgesim.model.events import ColdStarted, RequestServed
 from edgesim.model.ids import AppName, Digest
 from edgesim.model.worker import Component, Route
 from edgesim.sim.kernel import Cancelled
-from tests.support.request_path import FRA, Guests, release, request, run, serve, sim_world, spawn, spec
+from tests.support.request_path import (
+    FRA,
+    CountedBody,
+    Guests,
+    Origin,
+    read_all,
+    release,
+    request,
+    run,
+    serve,
+    sim_world,
+    spawn,
+    spec,
+)  # fmt: skip
 
 
 class Bench:
@@ -356,3 +372,31 @@ def test_a_replaced_worker_goes_with_its_last_user():
     assert 100 in bench.w.events
     assert (bench.pop.memory_bytes, bench.pop.retired, bench.guests.unloads) == (0, [], 1)
     assert next(iter(old.workers.values())).stage is Stage.DISK
+
+
+async def test_an_answer_that_breaks_off_is_not_ok():
+    """What a PoP counts of a streamed answer is told when its body has ended, and not at all after a kill."""
+    for error, killed, outcomes in (
+        (GuestTrapError("x"), False, ["guest_error"]),
+        (None, False, ["ok"]),
+        (None, True, []),
+    ):
+        events = []
+        world, pop = LiveWorld(events.append), Pop(spec())
+        serve(pop)
+
+        async def answer(*_args, error=error):
+            return Response(200, "ok", body=CountedBody(1, error=error))
+
+        world.equip(guests=Guests(answer), origins=Origin())
+        response = await serve_at_pop(world, pop, request(now_s=world.now()))
+        before = [e for e in events if isinstance(e, RequestServed)]
+        if killed:
+            pop.kill()
+        with suppress(GuestTrapError):
+            await read_all(response.body)
+        response.body.close()
+        await world.close()
+
+        assert before == []
+        assert [e.outcome for e in events if isinstance(e, RequestServed)] == outcomes
