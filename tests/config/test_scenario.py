@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
 from edgesim.config.resources import resource_path
 from edgesim.config.scenario import find_scenario, load_scenario, parse_scenario, scenario_schema
@@ -142,6 +146,52 @@ thresholds:
     assert [t.kind for t in scenario.thresholds] == ["requirement", "validity"]
 
 
+def test_shapes_sessions_and_data(tmp_path: Path) -> None:
+    """The rest of the language arrives where it belongs."""
+    (tmp_path / "users.csv").write_text("name,id\nada,1\n", encoding="utf-8")
+    scenario = parse(
+        """\
+version: 1
+name: more
+target: {app: hello}
+load:
+  diurnal: {day: 10m, startAt: "06:30", peakAt: 21:00, trough: 20%}
+  phases:
+    - {name: p, duration: 1m, arrivalRate: 5, flashCrowd: {add: 50, at: 1s, rise: 2s, hold: 3s, decay: 4s, population: jp}}
+populations:
+  - {name: others, metros: [London]}
+  - {name: jp, cidr: [240.0.64.0/18]}
+requests:
+  - {name: home, get: "/{{ users.id }}", headers: {x-id: "{{ uuid() }}"}, expect: {body: {contains: hi, json: {a.0: 1}}}}
+  - {name: buy, post: /, json: {n: "{{ int(1, 3) }}", who: "{{ users.name }}"}}
+sessions:
+  - {name: s, flow: [{request: home}, {request: buy, think: {min: 1s, max: 2s}, repeat: 2}, {request: home, think: {mean: 3s}}]}
+feeders:
+  - {name: users, csv: users.csv, order: sequential}
+thresholds:
+  - {check: http.error_rate < 5%, abortOnFail: true, after: 10s}
+""",
+        tmp_path,
+    )
+
+    day, flash = scenario.load.diurnal, scenario.load.phases[0].flash
+    assert day is not None
+    assert (day.day_s, day.start_s, day.peak_s, day.trough) == (600.0, 23_400.0, 75_600.0, 0.2)
+    assert flash is not None
+    assert (flash.add, flash.at_s, flash.rise_s, flash.hold_s, flash.decay_s) == (50.0, 1.0, 2.0, 3.0, 4.0)
+    assert (flash.population, flash.request) == (1, -1)
+    assert {c.metro.city for c in scenario.populations[1].clients} == {"Tokyo"}
+    assert {c.utc_offset_s for c in scenario.populations[1].clients} == {9 * 3600.0}
+    home, buy = scenario.requests
+    assert [name for name, _ in home.templates] == ["target", "x-id"]
+    assert (home.expect.body, home.expect.json) == (("hi",), ((("a", "0"), 1),))
+    assert buy.body == b'{"n":{{ int(1, 3) }},"who":"{{ users.name }}"}'
+    assert [step.request for step in scenario.sessions[0].steps] == [0, 1, 1, 0]
+    assert [step.think.kind for step in scenario.sessions[0].steps] == ["constant", "uniform", "uniform", "exponential"]
+    assert scenario.feeder("users").rows == ({"name": "ada", "id": "1"},)
+    assert (scenario.thresholds[0].abort, scenario.thresholds[0].after_s) == (True, 10.0)
+
+
 def test_population_weights_follow_the_catalogue() -> None:
     """A metro's share is its weight; the shares of its access classes add up to it."""
     (population,) = parse(MINIMAL + "populations: [{name: p, metros: [Tokyo, Frankfurt]}]\n").populations
@@ -177,6 +227,26 @@ def test_every_mistake_at_once() -> None:
         ),
         ("thresholds: ['http.error_rate{phase=x} < 1%']\n", "5:14 thresholds.0: there is no phase 'x'"),
         ("fleet: {pops: 3}\n", "5:8 fleet: 'fleet' is not supported yet"),
+        ("feeders: [{name: f}]\n", "5:11 feeders.0: exactly one of `csv`, `json` and `rows` is needed"),
+        (
+            "feeders: [{name: f, rows: [{a: 1}, {b: 1}]}]\n",
+            "5:27 feeders.0.rows: row 2 has other fields than the first",
+        ),
+        ("feeders: [{name: f, json: ../conftest.txt}]\n", "5:27 feeders.0.json: cannot read '../conftest.txt'"),
+        ("load: {phases: []}\n", "5:1 load: the key 'load' is repeated"),
+        (
+            "sessions: [{name: s, flow: [{request: nope}]}]\n",
+            "5:39 sessions.0.flow.0.request: there is no request 'nope'",
+        ),
+        ("timeline: [{at: 0s, origin: {status: 42, for: 1s}}]\n", "5:29 timeline.0.origin: `status` must be from 200"),
+        (
+            "populations: [{name: p, cidr: [300.0.0.0/8]}]\n",
+            "5:32 populations.0.cidr.0: '300.0.0.0/8' is not a network",
+        ),
+        (
+            "thresholds: [{check: http.error_rate < 1%, abortOnFail: 7}]\n",
+            "5:57 thresholds.0.abortOnFail: expected true",
+        ),
     ],
 )
 def test_single_mistakes(addition: str, complaint: str) -> None:
@@ -231,13 +301,76 @@ def test_schema_knows_steps_and_hides_planned_words() -> None:
     assert "strategy" not in schema
 
 
-def test_documentation() -> None:
-    """The example of the documentation loads, and its tables name every step and metric."""
+def documented() -> list[str]:
+    """The scenarios in docs/scenarios.md."""
     text = (HERE.parents[1] / "docs" / "scenarios.md").read_text(encoding="utf-8")
-    example = text.partition("```yaml\n")[2].partition("```")[0]
+    return [block.partition("```")[0] for block in text.split("```yaml\n")[1:]]
 
-    assert parse(example, HERE).name == "gru-dies"
+
+def as_an_editor(text: str) -> list[str]:
+    """What an editor with the published schema underlines: the paths of everything wrong."""
+    schema = json.loads(resource_path("scenarios/scenario.v1.schema.json").read_text(encoding="utf-8"))
+    validator = jsonschema.Draft202012Validator(schema)
+    document = yaml.safe_load(text)
+    return sorted({".".join(map(str, error.absolute_path)) for error in validator.iter_errors(document)})
+
+
+def test_the_schema_is_a_schema() -> None:
+    """By its own standard."""
+    schema = json.loads(scenario_schema())
+
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=[p.stem for p in SHIPPED])
+def test_an_editor_accepts_what_ships(path: Path) -> None:
+    """And every file names the schema in its first line."""
+    text = path.read_text(encoding="utf-8")
+
+    assert as_an_editor(text) == []
+    assert text.startswith("# yaml-language-server: $schema=./scenario.v1.schema.json\n")
+
+
+def test_the_examples_of_the_documentation_are_scenarios() -> None:
+    """Each loads, and an editor accepts it."""
+    examples = documented()
+
+    assert [parse(text, HERE).name for text in examples] == [
+        "gru-dies",
+        "three-days",
+        "news",
+        "shoppers",
+        "all-steps",
+    ]
+    assert [as_an_editor(text) for text in examples] == [[]] * len(examples)
+
+
+@pytest.mark.parametrize(
+    ("addition", "where"),
+    [
+        ("foo: 1\n", ""),
+        ("requests: [{name: a, gte: /}]\n", "requests.0"),
+        ("requests: [{name: a, get: /, expect: {status: ok}}]\n", "requests.0.expect.status"),
+        ("populations: [{name: a, weight: 0}]\n", "populations.0.weight"),
+        ("timeline: [{at: 2s, kil: {pop: a}}]\n", "timeline.0"),
+        ("timeline: [{at: 2s, origin: {status: 503}}]\n", "timeline.0.origin"),
+        ("sessions: [{name: a, flow: []}]\n", "sessions.0.flow"),
+        ("thresholds: [{check: a, kind: b}]\n", "thresholds.0"),
+    ],
+)
+def test_an_editor_underlines_mistakes(addition: str, where: str) -> None:
+    """Mistyped keys, wrong types and missing keys are found without edgesim."""
+    assert where in as_an_editor(MINIMAL + addition)
+
+
+def test_documentation() -> None:
+    """The tables of the documentation name every step, metric, expression and shipped scenario."""
+    text = (HERE.parents[1] / "docs" / "scenarios.md").read_text(encoding="utf-8")
+
     assert all(f"| `{step}` |" in text for step in STEPS)
+    assert all(f"`{path.stem}`" in text for path in SHIPPED)
     assert {name.rpartition(".")[0] if unit == "s" else name for name, unit in METRICS.items()} <= {
         part.rpartition(".")[0] if ".p" in part else part for part in text.split("`")
     }
+    keys = {key for part in json.loads(scenario_schema())["$defs"].values() for key in part["properties"]}
+    assert {key for key in keys if not re.search(rf"[`{{ .]{key}[`:]", text)} == set()
