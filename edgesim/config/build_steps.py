@@ -29,6 +29,26 @@ _OF_THE_SHELL: Final = frozenset(
     {".", ":", "[", "cd", "echo", "exec", "exit", "export", "false", "for", "if", "printf", "set", "source", "test", "true",
      "umask", "unset", "while", "(", "{", "!"}
 )  # fmt: skip
+_INSTALLERS: Final = frozenset(
+    {
+        "pip",
+        "pip3",
+        "pipx",
+        "uv",
+        "npm",
+        "pnpm",
+        "yarn",
+        "bun",
+        "cargo",
+        "rustup",
+        "apt-get",
+        "brew",
+        "make",
+        "sh",
+        "bash",
+    }
+)
+"""Programs that may bring those which come after them."""
 _ENDS_COMMAND: Final = frozenset({"&&", "||", ";", "|", "&", "(", ";;"})
 Line = Annotated[str, Field(min_length=1, max_length=4096)]
 
@@ -47,8 +67,13 @@ class BuildStep:
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """What the commands start, as far as that can be seen without a shell; each once."""
-        return tuple(dict.fromkeys(program for command in self.commands for program in programs_in(command)))
+        """What must be there before the commands run, as far as that can be seen without a shell; each once."""
+        found: dict[str, None] = {}
+        for program in (program for command in self.commands for program in programs_in(command)):
+            found[program] = None
+            if program in _INSTALLERS:
+                break
+        return tuple(found)
 
 
 def programs_in(command: str) -> list[str]:

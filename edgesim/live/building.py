@@ -61,7 +61,9 @@ def run_step(step: BuildStep, *, say: Callable[[str], None]) -> float:
                 raise BuildError(
                     f"{step.component}: the build command ended {how}: {command[:200]}",
                     where=str(step.folder),
-                    help="its own output is above",
+                    help="a program was not found; its output is above"
+                    if done.returncode == 127
+                    else "its output is above",
                 )
     if not step.source.is_file():
         raise BuildError(

@@ -60,6 +60,16 @@ def test_the_programs_of_a_command(command, programs):
     assert programs_in(command) == programs
 
 
+def test_what_a_command_installs_need_not_be_there(manifest):
+    """Whatever comes after an installer may be its work."""
+    folder = manifest(
+        '[component.web]\nsource = "a.wasm"\n[component.web.build]\n'
+        'command = ["go version", "pip install componentize-py && componentize-py", "zig cc"]\n'
+    )
+
+    assert load_build_steps(folder)[0].programs == ("go", "pip")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
