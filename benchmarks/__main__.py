@@ -40,7 +40,8 @@ def choose(wanted: list[str]) -> dict[str, list[str]]:
     """
     chosen: dict[str, list[str]] = {}
     for name in wanted or available():
-        module = next((m for m in available() if name == m or name.startswith((f"{m}-", f"{m}."))), None)
+        fitting = (m for m in available() if name == m or name.startswith((f"{m}-", f"{m}.")))
+        module = max(fitting, key=len, default=None)  # `startup-300` is not an entry of `startup`
         if module is None:
             raise KeyError(name)
         entries = chosen.setdefault(module, [])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.__main__ import verdict
+from benchmarks.__main__ import choose, verdict
 
 MET = {"id": "a", "value": 1, "goal": "<= 2", "ok": True}
 MISSED = {"id": "b", "value": 3, "goal": "<= 2", "ok": False}
@@ -22,3 +22,8 @@ WITHOUT_GOAL = {"id": "d", "value": 5, "goal": None, "ok": None}
 def test_verdict(results, words):
     """What was not measured is told apart from what has met its goal, and from what has none."""
     assert verdict(results) == words
+
+
+def test_the_longest_name_counts():
+    """An ID that begins with the name of another benchmark is not an entry of that one."""
+    assert choose(["startup-300", "startup-memory"]) == {"startup-300": [], "startup": ["startup-memory"]}
