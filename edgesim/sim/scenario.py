@@ -105,17 +105,7 @@ def run_scenario(
         clients = Clients(scenario, simulation, results, begin_s=begin_s, access=access)
         timeline = Timeline(scenario, simulation, apps, rollouts, begin_s=begin_s, mark=mark)
         simulation.kernel.feed(clients.actions())
-        _run(
-            simulation,
-            clients,
-            timeline,
-            results=results,
-            begin_s=begin_s,
-            duration_s=scenario.load.duration_s,
-            on_progress=on_progress,
-        )
-        if not results.aborted:
-            results.elapsed_s = max(scenario.load.duration_s, clients.last_s)
+        _run(simulation, clients, timeline, results, begin_s=begin_s, on_progress=on_progress)
     finally:
         simulation.kernel.close()
     return results
@@ -141,17 +131,16 @@ def _run(
     simulation: Simulation,
     clients: Clients,
     timeline: Timeline,
-    *,
     results: Results,
+    *,
     begin_s: float,
-    duration_s: float,
     on_progress: Callable[[float, int], None],
 ) -> None:
     """Let virtual time pass until the last phase is over, every answer is there and the timeline is through.
 
     Or until a threshold with `abortOnFail` is missed.
     """
-    at_s = 0.0
+    at_s, duration_s = 0.0, results.scenario.load.duration_s
     while at_s < duration_s:
         at_s = min(at_s + STEP_S, duration_s)
         simulation.kernel.run(begin_s + at_s)
@@ -162,6 +151,7 @@ def _run(
     while (clients.in_flight or timeline.open) and at_s < duration_s + GRACE_S:
         at_s += STEP_S
         simulation.kernel.run(begin_s + at_s)
+    results.elapsed_s = max(duration_s, clients.last_s)
 
 
 def check_scenario(scenario: Scenario) -> None:
