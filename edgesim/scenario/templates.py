@@ -100,7 +100,7 @@ def parse(text: str) -> Template:
     rest = text[end:]
     if "{{" in rest:
         raise ValueError(f"'{rest[rest.index('{{') :][:40]}' is not closed; {_KNOWN}")
-    if len(parts) > 2 * EXPRESSIONS_MAX:
+    if sum(isinstance(part, Call) for part in parts) > EXPRESSIONS_MAX:
         raise ValueError(f"more than {EXPRESSIONS_MAX} expressions in one text; use fewer")
     return Template((*parts, rest) if rest or not parts else tuple(parts))
 
