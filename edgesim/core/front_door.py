@@ -139,7 +139,9 @@ async def _forward(w: World, door: Door, request: Request) -> Response:
 
 async def _attempt(w: World, door: Door, request: Request, pop: PopId) -> Response:
     """One try at one PoP: the way there, its answer, and in `request.back_s` how long the way back takes."""
-    up_s, down_s = door.network.legs(request.place, pop, request.stream.bits())
+    up_s = down_s = 0.0
+    if request.inside != pop:
+        up_s, down_s = door.network.legs(request.place, pop, request.stream.bits())
     connection = request.connection
     if connection.pop != pop:
         up_s += door.setup_rtts * (up_s + down_s)

@@ -65,6 +65,8 @@ class Request:
     """Sends an informational response (1xx) ahead of the answer; None where the client can take none."""
     channel: Any = None
     """The live world's way back to the client; None in a simulation."""
+    inside: PopId = NO_POP
+    """The PoP whose worker sends it to its own app (`http://self`): there is no way to that one."""
 
     @property
     def path(self) -> str:

@@ -19,10 +19,10 @@ from edgesim.config.validation import did_you_mean
 from edgesim.core.front_door import Door, front_door, reason
 from edgesim.core.request import Connection, Request, Response
 from edgesim.errors import EdgesimError, RequestError
-from edgesim.live import http_server
+from edgesim.live import hop, http_server
 from edgesim.live.client_address import client_address
 from edgesim.live.informational import listener
-from edgesim.model.geo import distance_km
+from edgesim.model.geo import Place, distance_km
 from edgesim.model.ids import NO_POP, AppName, PopId
 from edgesim.model.stream import key, numbered
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from edgesim.core.world import World
-    from edgesim.model.geo import Place
     from edgesim.model.topology import PopSpec
     from edgesim.model.worker import Limits
 
@@ -101,6 +100,8 @@ class FrontDoorServer:
         headers = http_server.request_headers(request)
         peer = transport.get_extra_info("peername")[0]
         address = client_address(headers, peer, self._trusted)
+        named = request.headers.get(hop.INSIDE, "") if peer in self._trusted else ""
+        inside = PopId(named) if named in self._pops else NO_POP
         now_s = self._w.now()
         return Request(
             id=ident,
@@ -109,14 +110,20 @@ class FrontDoorServer:
             target=path,
             headers=headers,
             body=http_server.request_body(request, self._limits.body_bytes),
-            place=self._locate(address),
+            place=self._locate(address) if inside == NO_POP else self._place_at(inside, address),
             connection=self._connection(transport, address),
             stream=numbered(self._base, number),
             arrived_s=now_s,
             deadline_s=now_s + self._limits.wall_s,
             pinned=target.pop,
+            inside=inside,
             channel=request,
         )
+
+    def _place_at(self, pop: PopId, address: str) -> Place:
+        """Where a worker is that asks its own app."""
+        spec = self._pops[pop]
+        return Place(address=address, at=spec.at, city=spec.city, country=spec.country)
 
     def _connection(self, transport: asyncio.BaseTransport, address: str) -> Connection:
         """The client's connection to the edge. Behind a trusted proxy each client address has one of its own."""

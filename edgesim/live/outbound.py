@@ -20,6 +20,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from edgesim.live.answers import TrailedAnswer, complete
+from edgesim.live.hop import INSIDE
 from edgesim.live.http_client import fields_of, next_chunk
 from edgesim.live.http_server import FIELD_BYTES_MAX, FIELDS_MAX, to_multidict
 from edgesim.live.outbound_errors import ProhibitedAddressError, outbound_error
@@ -89,6 +90,7 @@ class WorkerOutbound:
 
     def __init__(self, network: OutboundNetwork, app: AppName, pop: PopId, allowed: Sequence[str]) -> None:
         self._network = network
+        self._pop = pop
         self._own_host = f"{app}.{pop}.localhost"
         self._allowed = [parse_allowed_host(entry) for entry in allowed]
 
@@ -107,6 +109,7 @@ class WorkerOutbound:
             fields["Host"] = destination.host
             for name in _FROM_CLIENTS:
                 fields.popall(name, None)
+            fields[INSIDE] = self._pop
         fields[_LOOP_FIELD] = ", ".join([*(v for n, v in hops if n == _LOOP_FIELD), _CDN_ID])
         session = self._network.literal if destination.literal else self._network.public
         return await _exchange(session, URL(destination.url, encoded=True), fields, request)

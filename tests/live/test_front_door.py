@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -305,3 +306,18 @@ async def test_read_all_of_an_empty_upload(bench):
     bench.answer = answer
     async with bench.http.post("/w") as response:
         assert await response.text() == "none"
+
+
+async def test_a_worker_that_asks_its_own_app_is_at_its_pop(bench):
+    """No way to wait for, and the PoP's place; a PoP that does not exist is nobody, and other PoPs are as far as they are."""
+    seen = []
+    bench.door.network = SimpleNamespace(legs=lambda *_: (0.001, 0.001))
+    for named in ("lhr1", "fra1", "xyz9"):
+        fields = {"Host": "hello.lhr1.localhost", "X-Edgesim-Inside": named}
+        async with bench.http.get("/w", headers=fields) as answer:
+            await answer.read()
+        request = bench.seen[-1]
+        seen.append((request.inside, request.place.city, request.network_s == 0.0))
+
+    assert seen == [("lhr1", SPECS[1].city, True), ("fra1", SPECS[0].city, False), ("", BERLIN.city, False)]
+    assert all(name != "x-edgesim-inside" for name, _ in bench.seen[0].headers)

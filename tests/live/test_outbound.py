@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from edgesim.live import outbound
+from edgesim.live.hop import INSIDE
 from edgesim.live.outbound import MAX_HOPS, OutboundNetwork
 from edgesim.live.outbound_errors import outbound_error
 from edgesim.model.ids import AppName, PopId
@@ -262,18 +263,20 @@ async def test_self_is_the_apps_own_front_door_at_this_pop():
     seen = []
 
     async def handler(request):
-        seen.append((request.host, request.raw_path, "X-Forwarded-For" in request.headers))
+        seen.append((request.host, request.raw_path, "X-Forwarded-For" in request.headers, request.headers[INSIDE]))
         return web.Response()
 
     async with serving(handler) as port:
         network = OutboundNetwork(f"http://127.0.0.1:{port}")
         sender = worker(network, "http://self")
         for authority in (None, "self", "self.alt"):
-            response = await sender.open(get(authority, target="/x?y", headers=(("x-forwarded-for", "1.1.1.1"),)), ())
+            response = await sender.open(
+                get(authority, target="/x?y", headers=(("x-forwarded-for", "1.1.1.1"), (INSIDE, "lhr1"))), ()
+            )
             await read(response)
         await network.close()
 
-    assert seen == [(f"shop.fra1.localhost:{port}", "/x?y", False)] * 3
+    assert seen == [(f"shop.fra1.localhost:{port}", "/x?y", False, "fra1")] * 3
 
 
 async def test_a_loop_ends(network):
