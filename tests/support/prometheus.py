@@ -66,11 +66,23 @@ def scrape_config(targets: Mapping[str, str], *, interval: str = "1s") -> str:
     )
 
 
-def discovery_config(api: str, *, token: str = "", interval: str = "1s") -> str:
-    """The shipped configuration, for the control plane at `api`, with its token if the list of processes needs one."""
-    config = yaml.safe_load((resource_path("dashboards") / "prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": interval, "scrape_timeout": interval}
-    (discovery,) = config["scrape_configs"][0]["http_sd_configs"]
+def discovery_config(api: str, *, token: str = "", interval: str = "1s", load: str = "") -> str:
+    """The shipped configuration, for the control plane at `api`, with its token if the list of processes needs one.
+
+    Args:
+        api: its URL.
+        token: empty when none is needed.
+        interval: of scrapes and rules.
+        load: address of a load run's metrics, instead of the usual one.
+    """
+    folder = resource_path("dashboards")
+    config = yaml.safe_load((folder / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval}
+    config["rule_files"] = [str(folder / name) for name in config["rule_files"]]
+    edge, run = config["scrape_configs"]
+    if load:
+        run["static_configs"][0]["targets"] = [load]
+    (discovery,) = edge["http_sd_configs"]
     discovery |= {"url": f"{api}/v1/sd/prometheus", "refresh_interval": interval}
     if token:
         # Prometheus 2.42 sends no type at all for service discovery unless it is written here.
@@ -98,12 +110,21 @@ async def until(url: str, expr: str, *, timeout_s: float = 30.0) -> list[dict[st
     return found
 
 
-def expand(expr: str, *, rate_interval: str = "4s", range_: str = "1m", pop: str = ".*") -> str:
-    """A dashboard's query with Grafana's variables filled in, as Grafana does for `All`."""
-    values = {"$__rate_interval": rate_interval, "$__range": range_, "$pop": pop}
-    for name, value in values.items():
-        expr = expr.replace(name, value)
-    return expr
+VARIABLES = ("region", "pop", "app", "version", "scenario")
+"""What the reader of a dashboard chooses."""
+
+
+def expand(expr: str, *, rate_interval: str = "4s", chosen: str = ".*") -> str:
+    """A dashboard's query with Grafana's variables filled in: everything is chosen."""
+    for name in VARIABLES:
+        expr = expr.replace(f"${name}", chosen)
+    return expr.replace("$__rate_interval", rate_interval)
+
+
+def dashboards() -> dict[str, dict[str, Any]]:
+    """The committed dashboards by file name."""
+    files = sorted(resource_path("dashboards").glob("edgesim-*.json"))
+    return {file.name: json.loads(file.read_text()) for file in files}
 
 
 async def check_dashboard(url: str, dashboard: Mapping[str, Any], *, seconds: float = 60.0) -> list[str]:
@@ -136,6 +157,16 @@ async def check_dashboard(url: str, dashboard: Mapping[str, Any], *, seconds: fl
     if not queries:
         failures.append("the dashboard has no queries")
     return failures
+
+
+async def check_rules(url: str) -> list[str]:
+    """What is wrong with the rules that the Prometheus at `url` evaluates; empty when each has been evaluated well."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/api/v1/rules") as response:
+        groups = (await response.json())["data"]["groups"]
+    found = [rule for group in groups for rule in group["rules"]]
+    return [f"{r['name']}: {r['health']} {r.get('lastError', '')}" for r in found if r["health"] != "ok"] or (
+        [] if found else ["there are no rules"]
+    )
 
 
 async def check_p99(url: str, summary: Summary) -> list[str]:
