@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from edgesim.live.rollout import Rollout
+
+_LISTED_MAX: Final = 12
 
 
 @click.command()
@@ -111,12 +113,12 @@ class _Regions:
             if self._progress is not None:
                 if region not in self._rows:
                     self._rows[region] = self._progress.add_task(region, total=len(pops), note="")
-                text = f"[red]{failed} failed[/]" if failed else " ".join(pops)
+                text = f"[red]{failed} failed[/]" if failed else _listed(pops)
                 self._progress.update(self._rows[region], completed=ready, note=text)
             elif self._lines and ready + failed == len(pops) and region not in self._complete:
                 self._complete.add(region)
                 note(
-                    f"{region:<6} {ready} of {len(pops)} ready{f', {failed} failed' if failed else ''}  {' '.join(pops)}"
+                    f"{region:<6} {ready} of {len(pops)} ready{f', {failed} failed' if failed else ''}  {_listed(pops)}"
                 )
 
     def _by_region(self, rollout: Rollout) -> Iterator[tuple[str, list[str]]]:
@@ -124,6 +126,11 @@ class _Regions:
         for pop in rollout.pops:
             by_region.setdefault(self._regions.get(pop, "-"), []).append(pop)
         yield from sorted(by_region.items())
+
+
+def _listed(pops: list[str]) -> str:
+    """The PoPs of a region; only the first ones where there are many."""
+    return " ".join(pops) if len(pops) <= _LISTED_MAX else f"{' '.join(pops[:_LISTED_MAX])} …"
 
 
 def _summary(rollout: Rollout, *, prefetch: bool, took_s: float) -> str:
