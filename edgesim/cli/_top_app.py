@@ -17,7 +17,7 @@ from edgesim.cli._top_detail import PopScreen
 from edgesim.errors import EdgesimError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from edgesim.cli._top_data import PopNow, Top
 
@@ -36,10 +36,23 @@ class Column:
     title: str
     letter: str
     """The key that sorts by it; empty when only a click does."""
-    number: bool
+    width: int
+    """In cells; negative for numbers, which stand at the right. Fixed, because the table would measure all cells anew."""
     cell: Callable[[PopNow], Text]
     order: Callable[[PopNow], Any]
     """What is compared; None sorts last, whichever way."""
+    fits: int = 0
+    """Texts are given their own length up to this."""
+
+    @property
+    def number(self) -> bool:
+        """Whether it holds numbers: those are sorted downwards first."""
+        return self.width < 0
+
+    def width_for(self, pops: Iterable[PopNow]) -> int:
+        """How wide it is with these rows."""
+        longest = max((len(self.cell(pop)) for pop in pops), default=0) if self.fits else 0
+        return max(abs(self.width), min(longest + 1, self.fits))
 
 
 def _number(text: str, style: str = "") -> Text:
@@ -60,20 +73,20 @@ def _text(name: str) -> Callable[[PopNow], Text]:
 
 
 COLUMNS: Final = (
-    Column("pop", "PoP", "n", False, _text("pop"), lambda p: p.pop),
-    Column("city", "city", "", False, _text("city"), lambda p: p.city),
-    Column("region", "region", "g", False, _text("region"), lambda p: p.region),
-    Column("state", "state", "t", False, lambda p: Text(p.state, STATE_COLORS.get(p.state, "yellow")), lambda p: p.state),
-    Column("p99", "p99", "p", True, _p99, lambda p: p.p99_s),
-    Column("p50", "p50", "", True, lambda p: _number(ms(p.p50_s)), lambda p: p.p50_s),
-    Column("rate", "req/s", "r", True, lambda p: _number(_rate(p.rate)), lambda p: p.rate),
-    Column("failed", "failed/s", "f", True,
+    Column("pop", "PoP", "n", 8, _text("pop"), lambda p: p.pop, fits=24),
+    Column("city", "city", "", 8, _text("city"), lambda p: p.city, fits=24),
+    Column("region", "region", "g", 8, _text("region"), lambda p: p.region, fits=16),
+    Column("state", "state", "t", 8, lambda p: Text(p.state, STATE_COLORS.get(p.state, "yellow")), lambda p: p.state),
+    Column("p99", "p99", "p", -9, _p99, lambda p: p.p99_s),
+    Column("p50", "p50", "", -9, lambda p: _number(ms(p.p50_s)), lambda p: p.p50_s),
+    Column("rate", "req/s", "r", -8, lambda p: _number(_rate(p.rate)), lambda p: p.rate),
+    Column("failed", "failed/s", "f", -10,
            lambda p: _number(_rate(p.failed_rate), "red" if p.failed_rate else ""), lambda p: p.failed_rate),
-    Column("cold", "cold", "c", True, lambda p: _number(count(p.cold), "cyan" if p.cold else "dim"), lambda p: p.cold),
-    Column("queue", "queue", "u", True, lambda p: _number(count(p.queued), "yellow" if p.queued else "dim"), lambda p: p.queued),
-    Column("busy", "busy", "b", True, lambda p: _number(f"{p.busy}/{p.slots}"), lambda p: p.busy / max(p.slots, 1)),
-    Column("memory", "memory", "m", True, lambda p: _number(f"{p.loaded_bytes / (1 << 20):.1f} MiB"), lambda p: p.loaded_bytes),
-    Column("apps", "apps", "", False, _text("apps"), lambda p: p.apps),
+    Column("cold", "cold", "c", -7, lambda p: _number(count(p.cold), "cyan" if p.cold else "dim"), lambda p: p.cold),
+    Column("queue", "queue", "u", -7, lambda p: _number(count(p.queued), "yellow" if p.queued else "dim"), lambda p: p.queued),
+    Column("busy", "busy", "b", -8, lambda p: _number(f"{p.busy}/{p.slots}" if p.slots else "-"), lambda p: p.busy / max(p.slots, 1)),
+    Column("memory", "memory", "m", -11, lambda p: _number(f"{p.loaded_bytes / (1 << 20):.1f} MiB"), lambda p: p.loaded_bytes),
+    Column("apps", "apps", "", 8, _text("apps"), lambda p: p.apps, fits=40),
 )  # fmt: skip
 _BY_KEY: Final = {column.key: column for column in COLUMNS}
 
@@ -93,8 +106,7 @@ class TopApp(App[None]):
     CSS = """
     #head { height: 2; padding: 0 1; background: $panel; }
     #head.away { background: $error 30%; }
-    #filter { display: none; dock: bottom; border: none; height: 1; padding: 0 1; }
-    #filter.open { display: block; }
+    #filter { border: none; height: 1; padding: 0 1; background: $boost; }
     DataTable { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -139,8 +151,8 @@ class TopApp(App[None]):
         """Ask at once, then again and again."""
         table = self._table
         for column in COLUMNS:
-            table.add_column(self._title(column), key=column.key)
-        table.focus()
+            table.add_column(self._title(column), key=column.key, width=abs(column.width))
+        self._close_filter()
         await self.refresh_pops()
         self.set_interval(self._interval_s, self.refresh_pops)
 
@@ -177,12 +189,14 @@ class TopApp(App[None]):
         return known + sorted(unknown, key=lambda pop: pop.pop)
 
     def _show_rows(self) -> None:
-        """Change the cells that changed, then put the rows into order; the cursor stays on its PoP."""
+        """Change the cells that changed, then put the rows into order; the cursor stays on its PoP, or at the top."""
         table, pops = self._table, self.listed()
-        at = self._cursor_pop()
+        at, follows = self._cursor_pop(), table.cursor_row > 0
         if self._shown.keys() != {pop.pop for pop in pops}:
             table.clear()
             self._shown = {}
+            for column, drawn in zip(COLUMNS, table.ordered_columns, strict=True):
+                drawn.width = column.width_for(pops)
         for pop in pops:
             cells = tuple(column.cell(pop) for column in COLUMNS)
             before = self._shown.get(pop.pop)
@@ -191,18 +205,18 @@ class TopApp(App[None]):
             else:
                 for column, old, new in zip(COLUMNS, before, cells, strict=True):
                     if old != new or old.style != new.style:
-                        table.update_cell(pop.pop, column.key, new, update_width=True)
+                        table.update_cell(pop.pop, column.key, new)
             self._shown[pop.pop] = cells
         order = {pop.pop: rank for rank, pop in enumerate(pops)}
         table.sort("pop", key=lambda cell: order[cell.plain])
         if at in order:
-            table.move_cursor(row=order[at], scroll=False)
+            table.move_cursor(row=order[at] if follows else 0, scroll=False)
 
     def _show_head(self) -> None:
         totals, head = self.top.totals, self.screen_stack[0].query_one("#head", Static)
         head.set_class(bool(self._problem), "away")
         figures = [
-            ("", f"{totals.ready}/{totals.pops} PoPs ready"), ("", f"{_rate(totals.rate)} req/s"),
+            ("" if totals.ready == totals.pops else "yellow", f"{totals.ready}/{totals.pops} PoPs ready"), ("", f"{_rate(totals.rate)} req/s"),
             ("red" if totals.failed_rate else "", f"{_rate(totals.failed_rate)} failed/s"),
             ("", f"p50 {ms(totals.p50_s)}"), ("", f"p99 {ms(totals.p99_s)}"), ("", f"{count(totals.cold)} cold"),
         ]  # fmt: skip
@@ -260,7 +274,7 @@ class TopApp(App[None]):
     def action_filter(self) -> None:
         """Type a filter."""
         box = self.query_one("#filter", Input)
-        box.add_class("open")
+        box.display = True  # not by a class: what is not displayed yet cannot be focused
         box.focus()
 
     def action_clear_filter(self) -> None:
@@ -279,7 +293,7 @@ class TopApp(App[None]):
         self._close_filter()
 
     def _close_filter(self) -> None:
-        self.query_one("#filter", Input).remove_class("open")
+        self.query_one("#filter", Input).display = False
         self._table.focus()
 
     def action_pause(self) -> None:

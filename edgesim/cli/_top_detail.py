@@ -72,7 +72,7 @@ class PopScreen(Screen[None]):
         line = Text(now.pop, style="bold")
         line.append(f"  {printable(place)} · {now.state} on {now.host or '-'}\n", style="not bold")
         line.append(
-            f"busy {now.busy}/{now.slots} · queue {now.queued} · warm {row.get('warm', '-')} · "
+            f"busy {now.busy}/{now.slots or '-'} · queue {now.queued} · warm {row.get('warm', '-')} · "
             f"{now.loaded_bytes / (1 << 20):.1f} MiB loaded · {printable(now.apps) or 'no apps'}",
             style="dim not bold",
         )
