@@ -101,9 +101,8 @@ async def _exchange(solo: Solo, served: Served, headers: Headers, body: bytes | 
     from edgesim.live.solo import note_cost
     from edgesim.model.http import BytesBody
 
-    part = solo.part(served.target.partition("?")[0])
     served.body_bytes = len(body or b"")
-    answer = await solo.run(served, part, (("host", "localhost"), *headers), None if body is None else BytesBody(body))
+    answer = await solo.run(served, (("host", "localhost"), *headers), None if body is None else BytesBody(body))
     try:
         if isinstance(answer.body, bytes):
             content += answer.body
@@ -113,8 +112,9 @@ async def _exchange(solo: Solo, served: Served, headers: Headers, body: bytes | 
     finally:
         if not isinstance(answer.body, bytes):
             answer.body.close()
-            await ended(answer)
-        note_cost(served, answer)
+        if answer.guest is not None:
+            await ended(answer.guest)
+            note_cost(served, answer.guest)
     return answer.headers
 
 

@@ -53,7 +53,7 @@ def command(
 ) -> int:  # fmt: skip
     """Serve an app on this machine without an edge. Ctrl-C ends it, and shows what its requests cost.
 
-    PATH is a .wasm file, a spin.toml or a folder with one; without it, the working directory. Each request gets a fresh instance, with the limits that it has in a PoP. With --once, exit code 1 says that the worker failed.
+    PATH is a .wasm file, a spin.toml or a folder with one; without it, the working directory. Instances have the limits and lives that they have in a PoP; the app's filters are in front. A filter alone has an origin behind it that says what reached it. With --once, exit code 1 says that the worker failed.
     """
     from edgesim.cli._run_screen import RunScreen
 

@@ -1,7 +1,7 @@
 """One app on a loopback port without an edge, as `wasmtime serve` does: `edgesim run`.
 
-The same runtime, limits, streams and errors as in a PoP; no routing between PoPs, no pool, no queue, no cache and no origin. A
-fresh instance serves each request.
+The same runtime, limits, filters, reuse, streams and errors as in a PoP; no routing between PoPs, no pool, no queue and no cache.
+A filter without a worker stands in front of an origin that says what reached it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from edgesim.live.grants import local_grants
 from edgesim.live.informational import listener
 from edgesim.live.inspection import ended, file_report
 from edgesim.live.outbound import OutboundNetwork
+from edgesim.live.solo_filters import SoloFilters, echo, filter_names
+from edgesim.live.solo_part import Part
 from edgesim.live.tally import CLIENT_GONE, Served, Tally
 from edgesim.model.http import header
 from edgesim.model.ids import AppName, Digest
@@ -43,25 +45,24 @@ if TYPE_CHECKING:
     from multidict import CIMultiDict
 
     from edgesim.config.manifest import AppSource, ComponentSource
+    from edgesim.core.request import Request
     from edgesim.model.http import Body, Headers
-    from edgesim.wasm.guest import Grants, GuestResponse
-    from edgesim.wasm.runtime import LoadedWorker, Runtime
+    from edgesim.wasm.guest import GuestResponse
+    from edgesim.wasm.runtime import Runtime
 
 GUESTS_MAX: Final = 512
 """Requests that are served at the same time; one more is refused."""
 _DRAIN_S: Final = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One component of the app, ready to serve."""
+@dataclass(slots=True)
+class Answer:
+    """What goes to the client, and the guest's own answer behind it if a worker has served."""
 
-    component: Component
-    worker: LoadedWorker
-    grants: Grants
-    tally: Tally
-    took_s: float
-    """Time to compile and load it."""
+    status: int
+    headers: Headers
+    body: bytes | Body
+    guest: GuestResponse | None = None
 
 
 class _CountedBody:
@@ -115,6 +116,7 @@ class Solo:
         self._network: OutboundNetwork | None = None
         self._listener: http_server.Listener | None = None
         self._release: Release | None = None
+        self._filters: SoloFilters | None = None
         self.parts: Mapping[str, Part] = {}
         self.loaded_s = 0.0
         """When the app was loaded last, on the monotonic clock."""
@@ -130,46 +132,45 @@ class Solo:
     async def load(self, app: AppSource) -> None:
         """Compile and load an app, and serve it instead of the one before. That one stays when this fails.
 
-        Filters are left out: their place is in front of a PoP's cache and origin.
-
         Raises:
-            BundleError, StartError: a component is no worker.
-            UsageError: a file cannot be read, or it is a filter.
+            BundleError, StartError: a component is no worker, or a filter does not start.
+            UsageError: a file cannot be read, or a route leads to a filter.
         """
         port = self._listener.port if self._listener else 80
         if self._network is None:
             self._network = OutboundNetwork(f"http://127.0.0.1:{port}")
         parts: dict[str, Part] = {}
+        filters = SoloFilters(app.name)
         try:
             for source in app.components:
-                if source.id in app.filters:
-                    continue
                 parts[source.id] = await self._load(app, source)
+            names = filter_names(app, parts)
+            release = Release(
+                app=AppName(app.name),
+                version=0,
+                digest=Digest(""),
+                components=tuple(part.component for part in parts.values()),
+                routes=tuple(route for route in app.routes if route.component not in names),
+            )
+            for name in names:
+                await filters.add(self._runtime, release, parts[name])
         except BaseException:
+            filters.close()
             for part in parts.values():
                 self._runtime.release(part.worker)
             raise
         before, self.parts, self.loaded_s = self.parts, parts, time.monotonic()
-        self._release = Release(
-            app=AppName(app.name),
-            version=0,
-            digest=Digest(""),
-            components=tuple(part.component for part in parts.values()),
-            routes=app.routes,
-        )
+        if self._filters is not None:
+            self._filters.close()
+        self._release, self._filters = release, filters if filters.parts else None
         for part in before.values():
+            part.close()
             self._runtime.release(part.worker)
 
     async def _load(self, app: AppSource, source: ComponentSource) -> Part:
         begin = perf_counter()
         await asyncio.to_thread(file_report, source.file)  # says where, if it is no Wasm
         found = await self._runtime.inspect(source.file)
-        if found.abi == "proxy-wasm":
-            raise UsageError(
-                f"{source.id} is a proxy-wasm filter, which needs a worker or an origin behind it",
-                where=str(source.file),
-                help="deploy it: `edgesim up`, then `edgesim deploy`",
-            )
         component = Component(
             id=source.id,
             digest=Digest(found.digest),
@@ -179,6 +180,9 @@ class Solo:
             environment=source.environment,
             variables=source.variables,
             outbound=source.outbound,
+            reuse=source.reuse,
+            configuration=source.configuration,
+            fail_open=source.fail_open,
         )
         check_memory(source.id, found.memory_at_start_bytes, source.limits)
         worker = await self._runtime.load(source.file, component)
@@ -203,7 +207,11 @@ class Solo:
             await listener.close(_DRAIN_S)
         if network is not None:
             await network.close()
+        filters, self._filters = self._filters, None
+        if filters is not None:
+            filters.close()
         for part in self.parts.values():
+            part.close()
             self._runtime.release(part.worker)
         self.parts = {}
 
@@ -222,37 +230,58 @@ class Solo:
     async def run(
         self,
         served: Served,
-        part: tuple[Part, str],
         headers: Headers,
         body: Body | None,
         *,
         client: str = "127.0.0.1",
         inform: Callable[[int, Headers], None] | None = None,
-    ) -> GuestResponse:
-        """Serve one request with a fresh instance, and note what it costs until its head is out.
+    ) -> Answer:
+        """Serve one request, and note what it costs until its head is out.
 
         Raises:
-            GuestError: the worker failed before that.
+            NotFoundError: no route leads to a worker.
+            GuestError: the worker, or a filter, failed before that.
         """
-        component, (worker, grants) = part[0].component, (part[0].worker, part[0].grants)
-        limits = component.limits
-        request = GuestRequest(
-            method=served.method,
-            target=served.target,
-            headers=headers,
-            body=body,
-            authority=header(headers, "host") or "localhost",
-            scheme="http",
-            client_address=client,
-            deadline_s=asyncio.get_running_loop().time() + limits.wall_s,
-            route=part[1],
-            inform=inform,
-        )
-        served.component = component.id
-        answer = await worker.run(request, limits, grants)
-        served.status = answer.status
-        note_cost(served, answer)
-        return answer
+        guest: GuestResponse | None = None
+
+        async def serve(request: Request | Served, headers: Headers, body: Body | None) -> GuestResponse:
+            nonlocal guest
+            part, pattern = self.part(request.target.partition("?")[0])
+            limits = part.component.limits
+            served.component = part.component.id
+            guest = await part.run(
+                GuestRequest(
+                    method=request.method,
+                    target=request.target,
+                    headers=headers,
+                    body=body,
+                    authority=header(headers, "host") or "localhost",
+                    scheme="http",
+                    client_address=client,
+                    deadline_s=asyncio.get_running_loop().time() + limits.wall_s,
+                    route=pattern,
+                    inform=inform,
+                )
+            )
+            return guest
+
+        async def behind_filters(request: Request) -> Response:
+            if self._release is None or not self._release.routes:
+                return await echo(request)
+            answer = await serve(request, request.headers, request.body)
+            return Response(answer.status, "ok", headers=answer.headers, body=answer.body)
+
+        found: GuestResponse | Response
+        if self._filters is None:
+            found = await serve(served, headers, body)
+        else:
+            found = await self._filters.serve(served, headers, body, client, behind_filters)
+        served.status = found.status
+        if guest is not None:
+            note_cost(served, guest)
+        elif self._filters is not None:
+            served.component = served.component or self._filters.parts[-1].component.id
+        return Answer(found.status, found.headers, found.body, guest)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request of the HTTP server."""
@@ -269,11 +298,11 @@ class Solo:
     async def _serve(self, request: web.BaseRequest, served: Served) -> web.StreamResponse:
         body: _CountedBody | None = None
         try:
-            part, pattern, body = self._take(request)
+            body = self._take(request)
             peer = request.transport.get_extra_info("peername") if request.transport else None
             client = peer[0] if peer else "127.0.0.1"
             headers = http_server.request_headers(request)
-            answer = await self.run(served, (part, pattern), headers, body, client=client, inform=listener(request))
+            answer = await self.run(served, headers, body, client=client, inform=listener(request))
         except EdgesimError as error:
             note_error(served, error)
             served.status = error.status
@@ -281,24 +310,28 @@ class Solo:
         finally:
             served.body_bytes = body.size_bytes if body else 0
         fields = http_server.to_multidict(answer.headers)
-        fields.add("server-timing", _server_timing(served, answer))
+        if answer.guest is not None:
+            fields.add("server-timing", _server_timing(served, answer.guest))
         return await self._send(request, served, answer, fields, body)
 
-    def _take(self, request: web.BaseRequest) -> tuple[Part, str, _CountedBody | None]:
-        """Where a request goes, and its body. Raises what refuses it."""
+    def _take(self, request: web.BaseRequest) -> _CountedBody | None:
+        """The body of a request that can be served. Raises what refuses it."""
         if self._running > GUESTS_MAX:
             raise OverloadedError(f"{GUESTS_MAX} requests are being served already", help="send fewer at a time")
         if not request.raw_path.startswith("/"):
             raise RequestError(f"the target of the request is not a path: {request.raw_path[:200]!r}")
-        part, pattern = self.part(request.raw_path.partition("?")[0])
-        body = http_server.request_body(request, part.component.limits.body_bytes)
-        return part, pattern, None if body is None else _CountedBody(body)
+        if self._filters is None:
+            limit = self.part(request.raw_path.partition("?")[0])[0].component.limits.body_bytes
+        else:  # where it goes is theirs to say
+            limit = max(part.component.limits.body_bytes for part in self.parts.values())
+        body = http_server.request_body(request, limit)
+        return None if body is None else _CountedBody(body)
 
     async def _send(
         self,
         request: web.BaseRequest,
         served: Served,
-        answer: GuestResponse,
+        answer: Answer,
         fields: CIMultiDict[str],
         sent: _CountedBody | None,
     ) -> web.StreamResponse:
@@ -316,14 +349,15 @@ class Solo:
         finally:
             served.response_bytes = len(answer.body) if isinstance(answer.body, bytes) else stream_size(stream)
             served.body_bytes = sent.size_bytes if sent else 0
-            await ended(answer)
-            note_cost(served, answer)
+            if answer.guest is not None:
+                await ended(answer.guest)
+                note_cost(served, answer.guest)
         return response
 
     def done(self, served: Served) -> None:
-        """A request is over: count it and tell."""
+        """A request is over: count it and tell. What filters cost has been counted."""
         part = self.parts.get(served.component)
-        if part is not None:
+        if part is not None and part.component.abi != "proxy-wasm":
             if served.wanted_memory:  # more than it was given
                 served.memory_bytes = max(served.memory_bytes, part.component.limits.memory_bytes + 1)
             part.tally.add(served)

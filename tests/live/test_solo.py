@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
@@ -13,8 +14,9 @@ from edgesim.config.resources import resource_path
 from edgesim.errors import BundleError, UsageError
 from edgesim.live.solo import Solo
 from edgesim.model.profiles import judge_all
-from edgesim.model.worker import Limits, Route
+from edgesim.model.worker import Limits, Reuse, Route
 from edgesim.wasm.runtime import Runtime
+from tests.support.guests import guest
 
 SPIN = '(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))'
 
@@ -190,3 +192,74 @@ def test_hosts_that_are_none():
     """They are refused before anything starts."""
     with pytest.raises(UsageError, match="has a path"):
         Solo(None, on_request=print, allowed=["http://a.example/b"])
+
+
+# -- instances that serve again, and filters ------------------------------------------------------------------------------
+
+MARKS = resource_path("workers/filter-headers/headers.wasm")
+
+
+@pytest.mark.parametrize(("count", "idle_s", "asked"), [(3, 60.0, [1, 2, 3, 1]), (1, 60.0, [1, 1]), (9, 1e-6, [1, 1])])
+async def test_instances_serve_as_often_as_the_manifest_says(solo, count, idle_s, asked):
+    """And wait no longer than it says; a new version of the app begins with new ones."""
+    reuse = Reuse(max_instance_reuse_count=(count, count), idle_instance_timeout_s=(idle_s, idle_s))
+    app = app_of(counter=guest("c-echo"))
+    app = replace(app, components=tuple(replace(c, reuse=reuse) for c in app.components))
+    await solo.load(app)
+    answers = [await ask(solo, get("/count")) for _ in asked]
+    await solo.load(app)
+    again = await ask(solo, get("/count"))
+
+    assert [int(answer.rpartition(b"\r\n")[2]) for answer in answers] == asked
+    assert again.endswith(b"\r\n1")
+
+
+async def test_an_apps_filters_are_in_front_of_its_workers(solo):
+    """They see the request first and the answer last, in a stream too; their own cost is counted beside."""
+    app = app_of(echo=guest("c-echo"), marks=MARKS)
+    await solo.load(replace(app, routes=app.routes[:1], filters=("marks",)))
+    seen = await ask(solo, get("/headers"))
+    stream = await ask(solo, get("/stream?chunks=3&size=70000"))
+    records = [await solo.records.get() for _ in range(2)]
+
+    assert b"x-filtered-by: marks\r\n" in seen.lower()
+    assert b"x-edge-filter-pop" in seen.partition(b"\r\n\r\n")[2]
+    assert [stream.count(bytes([n])) for n in range(3)] >= [70_000] * 3
+    assert [(r.component, r.status) for r in records] == [("echo", 200)] * 2
+    assert [(t.component, t.requests) for t in solo.tallies()] == [("echo", 2), ("marks", 2)]
+
+
+async def test_a_bare_filter(solo):
+    """In front of an origin that says what reached it."""
+    await solo.load(app_of(worker=MARKS))
+    answer = await ask(solo, get("/a?b=1", "Content-Length: 3", method="POST", body=b"abc"))
+    record = await solo.records.get()
+    found = json.loads(answer.partition(b"\r\n\r\n")[2])
+
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert (found["method"], found["target"], found["body"]) == ("POST", "/a?b=1", "abc")
+    assert "x-edge-filter-pop: local" in found["headers"]
+    assert (record.component, record.status, record.ran) == ("worker", 200, True)
+    assert record.cpu_s > 0
+    assert solo.tallies()[0].requests == 1
+
+
+async def test_a_filter_that_refuses(solo):
+    """Its own answer, and no worker runs."""
+    app = app_of(echo=guest("c-echo"), auth=resource_path("workers/filter-auth/auth.wasm"))
+    app = replace(app, components=tuple(replace(c, configuration="secret") for c in app.components))
+    await solo.load(replace(app, routes=app.routes[:1], filters=("auth",)))
+    refused = await ask(solo, get("/hello"))
+    let_in = await ask(solo, get("/hello", "Authorization: Bearer secret"))
+
+    assert refused.startswith(b"HTTP/1.1 401 ")
+    assert let_in.endswith(b"hello from c-echo")
+
+
+async def test_filters_and_workers_are_not_mixed_up(solo):
+    """A route to a filter, and a worker among the filters: refused as by a deployment."""
+    app = app_of(echo=guest("c-echo"), marks=MARKS)
+    with pytest.raises(UsageError, match="cannot serve /marks"):
+        await solo.load(app)
+    with pytest.raises(UsageError, match="'echo' is no filter"):
+        await solo.load(replace(app, routes=app.routes[:1], filters=("echo",)))
