@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from ctypes import addressof, c_void_p
 from functools import partial
-from time import perf_counter, thread_time
+from time import monotonic, perf_counter, thread_time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from edgesim.core.waiter import Waiter
@@ -70,12 +70,12 @@ class Execution:
 
     __slots__ = (
         "_call",
+        "_clock_s",
         "_future",
         "_guest",
         "_heavy",
         "_kept",
         "_limits",
-        "_loop",
         "_pace",
         "_pool",
         "_ticker",
@@ -99,12 +99,13 @@ class Execution:
         self._limits = limits
         self._ticker = ticker
         self._pool = pool
-        self._loop = asyncio.get_running_loop()
         self._future: int | None = None
+        self._clock_s = 0.0
+        """The thread's CPU clock, where a slice has ended just now and the next follows it: to read it takes a microsecond."""
         self._pace = pace
         self._heavy = pace.heavy
         self._guest.on_loop = not self._heavy
-        now = self._loop.time()
+        now = monotonic()
         deadline_s = call.guest.request.deadline_s
         if now + limits.wall_s <= deadline_s:
             self._wall_s, self._why = now + limits.wall_s, f"its limit of {limits.wall_s:g} s wall-clock time"
@@ -122,7 +123,9 @@ class Execution:
             await self._instantiate()
             instantiated = perf_counter()
             self._future = self._call.call()
-            ended = await self._drive(until_head=True)
+            ended = self._first_slice() and self._is_over()
+            if not ended:
+                ended = await self._drive(until_head=True)
             if ended:
                 await self._complete()
         except Exception as exc:  # noqa: BLE001 - mapped once, here
@@ -154,7 +157,7 @@ class Execution:
             self._stop()
         else:
             response.ended = Waiter()
-            task = self._loop.create_task(self._finish(), name="wasm-guest")
+            task = asyncio.create_task(self._finish(), name="wasm-guest")
             task.add_done_callback(
                 partial(self._finished, response, response.ended)
             )  # runs also if it is cancelled before it starts
@@ -176,8 +179,19 @@ class Execution:
     async def _instantiate(self) -> None:
         self._future = self._call.instantiate()
         if self._future is not None:
-            await self._drive(until_head=False)
+            if not self._first_slice():
+                await self._drive(until_head=False)
             self._guest.started(self._limits)
+
+    def _first_slice(self) -> bool:
+        """Run the first slice of a future, on the loop's thread. Mostly it is the last one too, and the future is done."""
+        if self._heavy:
+            return False
+        if self._poll():
+            self._end_future()
+            return True
+        self._between_slices()
+        return False
 
     def _keep(self) -> None:
         """After a run that went well: let the instance live on, where that is wanted."""
@@ -228,18 +242,33 @@ class Execution:
                     return True
                 self._check_limits()
                 continue
+            self._clock_s = 0.0
             done = await self._on_pool(self._poll) if self._heavy else self._poll()
             if done:
-                raw.future_delete(self._future)
-                self._future = None
-                guest.check()
-                if guest.resume is None or guest.error is not None:  # or it has exited
+                self._end_future()
+                if self._is_over():
                     return True
-            guest.output.wake()
-            self._check_limits()
-            if guest.suspended is None and guest.cpu_s > INLINE_CPU_S:
-                self._heavy = True
-                guest.on_loop = False
+            self._between_slices()
+
+    def _end_future(self) -> None:
+        """A future is done. Raises what ended it."""
+        raw.future_delete(self._future)
+        self._future = None
+        self._guest.check()
+
+    def _is_over(self) -> bool:
+        """A future has ended well: whether the run has, too."""
+        guest = self._guest
+        return guest.resume is None or guest.error is not None  # or it has exited
+
+    def _between_slices(self) -> None:
+        """Tell the reader, look at the limits, and decide where the next slice runs. Raises GuestError."""
+        guest = self._guest
+        guest.output.wake()
+        self._check_limits()
+        if guest.suspended is None and guest.cpu_s > INLINE_CPU_S:
+            self._heavy = True
+            guest.on_loop = False
 
     async def _complete(self) -> None:
         """Complete the response, which can run more of the guest: its post-return."""
@@ -265,7 +294,7 @@ class Execution:
                 f"the worker's memories are larger than its limit of {self._limits.memory_bytes >> 20} MiB together",
                 help="use less memory per request, or raise memory in its manifest",
             )
-        if self._loop.time() >= self._wall_s:
+        if monotonic() >= self._wall_s:
             raise self._too_long()
 
     async def _wait(self, call: Suspend) -> None:
@@ -284,9 +313,10 @@ class Execution:
     def _poll(self) -> bool:
         """One slice: until the guest ends, waits, or its tick is over."""
         guest = self._guest
-        begin = guest.slice_began_s = thread_time()
+        begin = guest.slice_began_s = self._clock_s or thread_time()
         done: bool = raw.future_poll(self._future)
-        guest.cpu_s += thread_time() - begin
+        self._clock_s = thread_time()
+        guest.cpu_s += self._clock_s - begin
         return done
 
     async def _on_pool(self, step: Callable[[], T]) -> T:

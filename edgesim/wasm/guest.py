@@ -219,8 +219,9 @@ class Pipe:
         self._chunks: deque[bytes] = deque()
         self._written = 0  # written on the fiber only
         self._read = 0  # written on the loop only
-        self._more = asyncio.Event()
-        self._room = asyncio.Event()
+        self._more: asyncio.Event | None = None
+        self._room: asyncio.Event | None = None
+        """Made, on the loop, by who waits first: most guests write less than a window and have ended before anybody reads."""
 
     def too_large(self) -> Exception:
         """What `write` raises beyond the limit."""
@@ -241,24 +242,27 @@ class Pipe:
 
     async def wait_room(self) -> None:
         """Wait, on the loop, until the window has room."""
+        if self._room is None:
+            self._room = asyncio.Event()
         while not self.room:
             self._room.clear()
             await self._room.wait()
 
     def wake(self) -> None:
         """Tell the reader, on the loop, that there may be more."""
-        self._more.set()
+        if self._more is not None:
+            self._more.set()
 
     def end(self) -> None:
         """Nothing more comes: the reader gets the rest, then the end or `error`."""
         self.ended = True
-        self._more.set()
+        self.wake()
 
     def close(self) -> None:
         """Nobody reads any more: a writer that waits goes on. On the loop."""
         self.closed = True
         self._chunks.clear()
-        self._room.set()
+        self._wake_writer()
 
     def trailers(self) -> Headers:
         """See `model.http.Body`."""
@@ -273,6 +277,8 @@ class Pipe:
 
     async def next(self) -> bytes | None:
         """The next chunk of at most CHUNK_BYTES; None at the end. Raises `error`."""
+        if self._more is None:
+            self._more = asyncio.Event()
         while not self._chunks:
             if self.ended:
                 if self.error is not None:
@@ -289,8 +295,12 @@ class Pipe:
         while self._chunks and len(data) + len(self._chunks[0]) <= CHUNK_BYTES:
             data += self._chunks.popleft()
         self._read += len(data)
-        self._room.set()
+        self._wake_writer()
         return data
+
+    def _wake_writer(self) -> None:
+        if self._room is not None:
+            self._room.set()
 
 
 class Output(Pipe):

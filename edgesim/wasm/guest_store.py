@@ -5,7 +5,7 @@ Host functions find their guest by the store's context (`LIVE`). When a guest ru
 
 from __future__ import annotations
 
-from ctypes import c_uint8, c_uint64, c_void_p
+from ctypes import addressof, c_uint8, c_uint64, c_void_p, memmove
 from time import thread_time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -225,10 +225,12 @@ _GO_ON: Final = 0
 _YIELD: Final = 1
 _TICK_ADDRESS: Final = raw.address(_tick)
 _CONTINUE_ADDRESS: Final = raw.address(_continue)
-_READY_ADDRESS: Final = raw.address(_ready)
+
+
+_READY_CONTINUATION: Final = (c_void_p * 3)(raw.address(_ready), None, None)
+_READY_AT: Final = addressof(_READY_CONTINUATION)
 
 
 def finish_at_once(continuation_out: int) -> None:
     """Tell wasmtime that an async host function has its result already. An unset continuation would abort the process."""
-    slots = (c_void_p * 3).from_address(continuation_out)
-    slots[0], slots[1], slots[2] = _READY_ADDRESS, None, None
+    memmove(continuation_out, _READY_AT, 24)

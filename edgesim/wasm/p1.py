@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import struct
 import time
-from ctypes import addressof, c_char, c_uint32, c_uint64, memmove, string_at
+from ctypes import addressof, c_char, c_uint64, memmove, string_at
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import wasmtime
@@ -56,27 +57,38 @@ SIGNATURES: Final[dict[str, str]] = {
 class P1Guest(Guest):
     """A guest with preview 1's view of the world. `stdout` is what takes its output."""
 
-    __slots__ = ("args", "environ", "files", "instance", "memory", "stdout")
+    __slots__ = ("_base", "_size", "files", "instance", "memory", "stdout")
 
     def __init__(self, engine: int, request: GuestRequest, limits: Limits, grants: Grants) -> None:
         super().__init__(engine, request, limits, grants)
         self.files = OpenFiles(grants.files)
-        self.args: Sequence[bytes] = ()
-        self.environ: Sequence[bytes] = ()
         self.stdout: Callable[[bytes], None] = self.output.write
         self.instance = raw.Instance()
         self.memory: Any = None
         """The `wasmtime_extern_t` of the exported memory, once the instance is there."""
+        self._base = self._size = 0
+        """Of the memory when it was last looked at: it never moves (`raw.forbid_moving_memory`), and only grows."""
+
+    @property
+    def args(self) -> Sequence[bytes]:
+        """The command line."""
+        return ()
+
+    @property
+    def environ(self) -> Sequence[bytes]:
+        """Environment variables, `NAME=value`."""
+        return ()
 
     def _at(self, pointer: int, size: int) -> int:
         """The host address of a guest range. Raises P1Error(EFAULT) when it is not all inside the memory."""
         if self.memory is None:
             raise P1Error(EFAULT)
-        memory = addressof(self.memory.of)
-        if pointer + size > raw.memory_data_size(self.context, memory):
-            raise P1Error(EFAULT)
-        base: int = raw.memory_data(self.context, memory)
-        return base + pointer
+        if pointer + size > self._size:
+            memory = addressof(self.memory.of)
+            self._size, self._base = raw.memory_data_size(self.context, memory), raw.memory_data(self.context, memory)
+            if pointer + size > self._size:
+                raise P1Error(EFAULT)
+        return self._base + pointer
 
     def read(self, pointer: int, size: int) -> bytes:
         """Bytes of the guest's memory."""
@@ -203,28 +215,32 @@ def _fd_write(guest: P1Guest, fd: int, iovs: int, count: int, out: int) -> int |
     if fd not in (1, 2):
         return EBADF
     sources = guest.iovecs(iovs, count)
-
-    def gather(limit: int) -> bytes:
-        parts = []
-        for pointer, size in sources:
-            size = min(size, limit)  # noqa: PLW2901 - what still fits
-            if size:
-                parts.append(guest.read(pointer, size))
-                limit -= size
-        return b"".join(parts)
-
-    def copy(_nothing: object = None) -> int:
-        data = gather(min(CHUNK_BYTES, guest.output.room))
-        guest.stdout(data)
-        guest.write_u32(out, len(data))
-        return SUCCESS
-
     if fd == 2:
-        data = gather(CHUNK_BYTES)
+        data = _gather(guest, sources, CHUNK_BYTES)
         guest.log.write(data)
         guest.write_u32(out, len(data))
         return SUCCESS
-    return copy() if guest.output.room else Suspend(guest.output.wait_room, copy)
+    if not guest.output.room:
+        return Suspend(guest.output.wait_room, lambda _: _to_stdout(guest, sources, out))
+    return _to_stdout(guest, sources, out)
+
+
+def _to_stdout(guest: P1Guest, sources: list[tuple[int, int]], out: int) -> int:
+    data = _gather(guest, sources, min(CHUNK_BYTES, guest.output.room))
+    guest.stdout(data)
+    guest.write_u32(out, len(data))
+    return SUCCESS
+
+
+def _gather(guest: P1Guest, sources: list[tuple[int, int]], limit: int) -> bytes:
+    """What still fits of a gather list."""
+    parts = []
+    for pointer, size in sources:
+        fits = min(size, limit)
+        if fits:
+            parts.append(guest.read(pointer, fits))
+            limit -= fits
+    return b"".join(parts)
 
 
 _AT_ONCE: Final[dict[str, Callable[..., int]]] = {
@@ -296,26 +312,19 @@ def raw_callback(function: Callable[..., int], params: str) -> Any:
 
 def _async_callback(function: Callable[..., int | Suspend], params: str) -> Any:
     """A C callback for values of 32 bytes (kind, then the payload at +8) that may finish later."""
-    offsets = [(raw.VAL_BYTES * i + 8, c_uint64 if p == "I" else c_uint32) for i, p in enumerate(params)]
+    chars_at = (c_char * (raw.VAL_BYTES * max(len(params), 1))).from_address
+    unpack = struct.Struct("<" + "".join("8xI20x" if p == "i" else "8xQ16x" for p in params)).unpack_from
+    live, caller_context = LIVE, raw.caller_context
 
     def call(
         _env: int, caller: int, args: int, _n: int, results: int, _m: int, trap_out: int, continuation_out: int
     ) -> None:
-        guest = LIVE[raw.caller_context(caller)]
-
-        def deliver(suspended: Suspend) -> None:
-            try:
-                _put_i32(results, suspended.result())
-            except P1Error as exc:
-                _put_i32(results, exc.errno)
-            except BaseException as exc:  # noqa: BLE001 - as above
-                c_uint64.from_address(trap_out).value = _fail(guest, exc)
-
+        guest = live[caller_context(caller)]
         finish_at_once(continuation_out)
         try:
-            result = function(guest, *[kind.from_address(args + at).value for at, kind in offsets])
+            result = function(guest, *unpack(chars_at(args)))
             if isinstance(result, Suspend):
-                guest.suspend(result, deliver, continuation_out)
+                guest.suspend(result, partial(_deliver, guest, results, trap_out), continuation_out)
             else:
                 _put_i32(results, result)
         except P1Error as exc:
@@ -326,9 +335,22 @@ def _async_callback(function: Callable[..., int | Suspend], params: str) -> Any:
     return raw.ASYNC_CALLBACK(call)
 
 
+def _deliver(guest: Guest, results: int, trap_out: int, suspended: Suspend) -> None:
+    """The end of a call that had to wait."""
+    try:
+        _put_i32(results, suspended.result())
+    except P1Error as exc:
+        _put_i32(results, exc.errno)
+    except BaseException as exc:  # noqa: BLE001 - as in the callbacks
+        c_uint64.from_address(trap_out).value = _fail(guest, exc)
+
+
 def _put_i32(result: int, value: int) -> None:
-    c_uint64.from_address(result).value = 0  # the kind: i32
-    c_uint32.from_address(result + 8).value = value
+    _RESULT(_RESULT_AT(result), 0, 0, value)  # the kind of an i32 is 0
+
+
+_RESULT: Final = struct.Struct("<QQ").pack_into
+_RESULT_AT: Final = (c_char * 16).from_address
 
 
 def _fail(guest: Guest, exc: BaseException) -> int:

@@ -38,36 +38,37 @@ class CgiParser:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._head = bytearray()
+        self._head = b""
 
     def feed(self, data: bytes) -> None:
         """Take bytes of stdout. Raises GuestOutputError when the head is malformed or too large."""
         if self._output.status:
             self._output.write(data)
             return
-        self._head += data
-        end = _head_end(self._head)
+        head = self._head + data
+        end = _head_end(head)
         if end is None:
-            if len(self._head) > MAX_HEAD_BYTES:
+            if len(head) > MAX_HEAD_BYTES:
                 raise GuestOutputError(
                     f"the worker's response head is larger than {MAX_HEAD_BYTES} bytes",
                     help="end the head with an empty line before the body",
                 )
+            self._head = head
             return
         at, length = end
         if at > MAX_HEAD_BYTES:
             raise GuestOutputError(f"the worker's response head is larger than {MAX_HEAD_BYTES} bytes")
-        status, fields = parse_head(bytes(self._head[:at]))
-        self._output.send_head(status, fields)
-        self._output.write(bytes(self._head[at + length :]))
-        self._head.clear()
+        parse = parse_head if at > _CACHED_HEAD_BYTES else _parse_again
+        self._output.send_head(*parse(head[:at]))
+        self._output.write(head[at + length :])
+        self._head = b""
 
 
-def _head_end(data: bytearray) -> tuple[int, int] | None:
+def _head_end(data: bytes) -> tuple[int, int] | None:
     """Where the empty line is and how long it is with the line break before it."""
-    found = [(at, len(mark)) for mark in (b"\n\n", b"\r\n\r\n") if (at := data.find(mark)) >= 0]
     if data.startswith((b"\n", b"\r\n")):
-        found.append((0, 1 if data[0] == 10 else 2))
+        return 0, 1 if data[0] == 10 else 2
+    found = [(at, len(mark)) for mark in (b"\n\n", b"\r\n\r\n") if (at := data.find(mark)) >= 0]
     return min(found, default=None)
 
 
@@ -99,6 +100,11 @@ def parse_head(head: bytes) -> tuple[int, Headers]:
             "the worker's response head has neither Content-Type nor Location nor Status", help="see RFC 3875 §6.2"
         )
     return status or (302 if "location" in names else 200), tuple(fields)
+
+
+_CACHED_HEAD_BYTES: Final = 512
+_parse_again: Final = lru_cache(256)(parse_head)
+"""Most workers answer with few different heads, and parsing one costs as much as running a small guest."""
 
 
 def cgi_environment(request: GuestRequest, environment: tuple[tuple[str, str], ...]) -> dict[str, str]:
@@ -136,6 +142,34 @@ def _encode(text: str) -> bytes:
         return text.encode(errors="replace")
 
 
+class WagiGuest(p1.P1Guest):
+    """A command. What it is told is put together when it asks: not all do."""
+
+    __slots__ = ("_told",)
+
+    def __init__(self, engine: int, request: GuestRequest, limits: Limits, grants: Grants) -> None:
+        super().__init__(engine, request, limits, grants)
+        self._told: tuple[list[bytes], list[bytes]] | None = None
+        self.stdout = CgiParser(self.output).feed
+
+    @property
+    def args(self) -> list[bytes]:
+        """Script and query (RFC 3875 §4.4)."""
+        return (self._told or self._tell())[0]
+
+    @property
+    def environ(self) -> list[bytes]:
+        """The CGI variables."""
+        return (self._told or self._tell())[1]
+
+    def _tell(self) -> tuple[list[bytes], list[bytes]]:
+        cgi = cgi_environment(self.request, self.grants.environment)
+        query = cgi["QUERY_STRING"]
+        args = (cgi["SCRIPT_NAME"], *(query.split("&") if query else ()))
+        self._told = [_encode(a) for a in args], [_encode(f"{key}={value}") for key, value in cgi.items()]
+        return self._told
+
+
 class WagiCall:
     """One run of a command."""
 
@@ -144,12 +178,7 @@ class WagiCall:
     def __init__(self, linked: LinkedCommand, request: GuestRequest, limits: Limits, grants: Grants) -> None:
         self._linked = linked
         self._start = raw.Extern()
-        env = cgi_environment(request, grants.environment)  # before the store is there: what raises must not leak one
-        self.guest = guest = p1.P1Guest(linked.engine, request, limits, grants)
-        guest.environ = [_encode(f"{key}={value}") for key, value in env.items()]
-        query = env["QUERY_STRING"]
-        guest.args = [_encode(a) for a in (env["SCRIPT_NAME"], *(query.split("&") if query else ()))]
-        guest.stdout = CgiParser(guest.output).feed
+        self.guest = WagiGuest(linked.engine, request, limits, grants)
 
     def instantiate(self) -> int:
         """The future that makes the instance."""
