@@ -82,6 +82,8 @@ class Edge:
             "GET /v1/status": {"apps": {"hello": 2}},
             "POST /v1/pops/fra1/kill": {},
             "POST /v1/pops/fra1/restart": {},
+            "POST /v1/pops/fra1/drain": {},
+            "POST /v1/pops/fra1/undrain": {},
         }
 
     async def handle(self, request):
@@ -235,6 +237,61 @@ def test_curl_of_a_pop_that_does_not_exist(edge, capsys):
     assert "error[E0102]: the edge has no PoP 'fra2'\n  = help: did you mean 'fra1'?" in err
     assert "= help: PoPs: fra1\n" in err
     assert edge.seen == []
+
+
+def test_pops_drain_and_undrain(edge, capsys):
+    """As kill and restart, with their own words."""
+    codes = run(["pops", "drain", "fra1"]), run(["pops", "undrain", "fra1"])
+    out = capsys.readouterr().out
+
+    assert codes == (0, 0)
+    assert [key for key, _ in edge.seen] == ["POST /v1/pops/fra1/drain", "POST /v1/pops/fra1/undrain"]
+    assert out == "fra1 drained; put it back with `edgesim pops undrain`\nfra1 back in service\n"
+
+
+def rolled_back(version):
+    """The API's answers for an app whose third version is in force, and a rollback to `version` that is done at once."""
+    rows = [{"pop": "fra1", "host": "host1", "state": "ready", "why": "", "distribute_s": 0.01}]
+    made = {"app": "hello", "version": version, "done": True, "ok": True, "counts": {"ready": 1}, "pops": rows}
+    return {
+        "GET /v1/apps": {"apps": [{"app": "hello", "version": 3, "versions": [{"version": n} for n in (1, 2, 3)]}]},
+        "POST /v1/apps/hello/rollback": made,
+        f"GET /v1/apps/hello/deployments/{version}/events": [made],
+    }
+
+
+def test_rollback_goes_to_the_version_before(edge, capsys):
+    """Without a version the highest below the one in force; its rollout is followed."""
+    edge.answers |= rolled_back(2)
+
+    code = run(["rollback", "hello", "-m", "it was bad"])
+
+    assert code == 0
+    assert capsys.readouterr().out.startswith("hello@2 runs again on 1 of 1 PoPs, ")
+    (asked,) = [json.loads(body) for key, body in edge.seen if key == "POST /v1/apps/hello/rollback"]
+    assert asked == {"version": 2, "message": "it was bad"}
+
+
+def test_rollback_to_a_version_as_json(edge, capsys):
+    """One document, with the rollout."""
+    edge.answers |= rolled_back(1)
+
+    code = run(["rollback", "hello", "1", "--json"])
+    document = json.loads(capsys.readouterr().out)
+
+    assert code == 0
+    assert (document["schema"], document["version"], document["ok"]) == ("edgesim.rollback.v1", 1, True)
+    assert "GET /v1/apps" not in [key for key, _ in edge.seen]
+
+
+def test_there_may_be_nothing_to_roll_back_to(edge, capsys):
+    """Exit code 2 and what to do."""
+    edge.answers["GET /v1/apps"] = {"apps": [{"app": "hello", "version": 1, "versions": [{"version": 1}]}]}
+
+    code = run(["rollback", "hello"])
+
+    assert code == 2
+    assert "hello has no version before 1" in capsys.readouterr().err
 
 
 def test_pops_kill_and_restart(edge, capsys):

@@ -256,6 +256,63 @@ async def test_what_does_not_exist(tmp_path, method, path, word):
         assert word in error.get("help", "")
 
 
+async def test_faults_go_to_every_process(tmp_path):
+    """With the PoPs of a region looked up, and the hop token; what does not exist is said; DELETE ends all."""
+    told: list[tuple[str, dict[str, object]]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        told.append((request.headers[hop.TOKEN], json.loads(await request.read())))
+        return web.json_response({})
+
+    app = web.Application()
+    app.router.add_post("/-/faults", take)
+    link = {"link": {"peer": "clients", "for_s": 2.5, "add_s": 0.25, "region": "weur"}}
+    async with TestServer(app) as server, api(tmp_path / "c") as (control, client):
+        url = str(server.make_url("")).rstrip("/")
+        region = control.topology.pops[0].region
+        link["link"]["region"] = region
+        async with listening_host(control, "host1", data_url=url):
+            await control.changed(5)
+            taken = await client.post("/v1/faults", json=link, headers=AUTH)
+            nowhere = await client.post(
+                "/v1/faults", json={"link": {"peer": "origin", "for_s": 1, "region": "mars"}}, headers=AUTH
+            )
+            unknown = await client.post("/v1/faults", json={"origin": {"origin": "mars", "for_s": 1}}, headers=AUTH)
+            both = await client.post("/v1/faults", json={}, headers=AUTH)
+            ended = await client.delete("/v1/faults", headers=AUTH)
+
+            assert (taken.status, await taken.json()) == (200, {"told": ["host1"]})
+            assert (nowhere.status, unknown.status, both.status) == (404, 404, 400)
+            assert "regions" in (await nowhere.json())["error"]["help"]
+            assert ended.status == 200
+            (token, order), (_, end) = told
+            assert token == HOP
+            assert order["link"]["add_s"] == 0.25
+            assert order["link"]["pops"] == [p.id for p in control.topology.pops if p.region == region]
+            assert end == {"link": None, "origin": None}
+        assert (await client.post("/v1/faults", json=link)).status == 401
+
+
+async def test_a_process_that_does_not_take_a_fault_is_an_error(tmp_path):
+    """Whoever asks for a fault must know that it is not everywhere."""
+
+    async def refuse(_request: web.Request) -> web.Response:
+        return web.Response(status=500, text="no")
+
+    app = web.Application()
+    app.router.add_post("/-/faults", refuse)
+    async with (
+        TestServer(app) as server,
+        api(tmp_path / "c") as (control, client),
+        listening_host(control, "host1", data_url=str(server.make_url("")).rstrip("/")),
+    ):
+        await control.changed(5)
+        answer = await client.post("/v1/faults", json={"origin": {"for_s": 1, "refuse": True}}, headers=AUTH)
+
+        assert answer.status == 503
+        assert "host1 refused the fault: no" in (await answer.json())["error"]["message"]
+
+
 async def test_pop_actions_go_to_its_host(tmp_path):
     """Kill and restart are forwarded with the hop token; the host's error comes back as it was; own state stays."""
     asked: list[tuple[str, str]] = []

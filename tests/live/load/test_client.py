@@ -278,3 +278,14 @@ async def aiohttp_server(
     finally:
         pool.close()
         await runner.cleanup()
+
+
+async def test_bodies_are_kept_only_when_wanted_and_only_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check needs the body; a load test of large files does not."""
+    monkeypatch.setattr("edgesim.live.load.client.BODY_KEPT_MAX", 5)
+    for body, wanted, kept in ((b"hello", True, b"hello"), (b"hello", False, None), (b"hello!", True, None)):
+        head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body)
+        async with serving(replying(head, body)) as pool:
+            answer = await pool.send("GET", GET, 5.0, keep_body=wanted)
+
+        assert (answer.body, answer.body_bytes) == (kept, len(body))

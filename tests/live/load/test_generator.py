@@ -10,6 +10,8 @@ import pytest
 from edgesim.live.load.client import Answer
 from edgesim.live.load.generator import Generator
 from edgesim.scenario.arrivals import Arrival
+from edgesim.scenario.spec import Expectation, Phase, RequestSpec, Session, SessionStep, Think
+from edgesim.scenario.thresholds import parse
 from edgesim.scenario.timeline import Mark, ServedKey
 from tests.live.load.scenarios import BASE, burst
 
@@ -208,3 +210,97 @@ async def test_a_run_lasts_as_long_as_its_phases() -> None:
 
     assert results.elapsed_s == silent.duration_s
     assert not server.arrived
+
+
+SESSION = replace(
+    burst(2),
+    load=replace(
+        burst(2).load, phases=(*burst(2).load.phases, Phase(name="rest", duration_s=10.0, rate_from=0.0, rate_to=0.0))
+    ),
+    requests=(
+        RequestSpec(name="home", weight=1.0, method="GET", target="/"),
+        RequestSpec(name="next", weight=1.0, method="GET", target="/next"),
+    ),
+    sessions=(
+        Session(
+            name="s",
+            weight=1.0,
+            steps=(
+                SessionStep(request=0, think=Think(kind="constant", low_s=0.0)),
+                SessionStep(request=1, think=Think(kind="constant", low_s=0.0)),
+            ),
+        ),
+    ),
+)
+
+
+async def test_sessions_go_on_after_their_answers() -> None:
+    """Two sessions of two requests; the second request belongs to the phase that it is sent in."""
+    clock, server = Clock(), Server(4)
+    server.release.set()
+    generator = Generator(SESSION, server, clock=clock, lead_s=0.0)
+    clock.now_s += 1.0
+
+    run = asyncio.create_task(generator.run())
+    await server.all_here.wait()
+    clock.now_s += 20.0
+    generator._over.set()
+    results = await run
+
+    assert [(a.number, a.step, a.request) for a in server.arrived] == [(0, 0, 0), (1, 0, 0), (0, 1, 1), (1, 1, 1)]
+    assert results.select([("request", "next"), ("phase", "rest")]).requests == 2
+    assert generator.in_flight == 0
+
+
+async def test_a_session_without_an_answer_ends() -> None:
+    """Nobody clicks on a page that did not come."""
+    clock, server = Clock(), Server(2, Answer(0, error="timeout"))
+    server.release.set()
+    generator = Generator(SESSION, server, clock=clock, lead_s=0.0)
+    clock.now_s += 1.0
+
+    run = asyncio.create_task(generator.run())
+    await server.all_here.wait()
+    clock.now_s += 20.0
+    generator._over.set()
+    results = await run
+
+    assert len(server.arrived) == 2
+    assert results.select().outcomes == {"timeout": 2}
+
+
+async def test_bodies_are_looked_at_when_they_are_there() -> None:
+    """A check of the body fails on another body, and on one that was too long to keep."""
+    expect = Expectation(body=("hello",), json=((("a", "1"), "exists"),))
+    scenario = replace(burst(1), requests=(replace(burst(1).requests[0], expect=expect),))
+    outcomes = []
+    for body in (b'{"x": "hello", "a": [0, 0]}', b'{"x": "hello", "a": [0]}', b"hello", b"", None):
+        clock, server = Clock(), Server(1, Answer(200, body=body))
+        server.release.set()
+        generator = Generator(scenario, server, clock=clock, lead_s=0.0)
+        clock.now_s += 1.0
+        (outcome,) = (await generator.run()).select().outcomes
+        outcomes.append(outcome)
+
+    assert outcomes == ["ok", "body", "body", "body", "body"]
+
+
+async def test_a_missed_threshold_ends_the_run() -> None:
+    """When it asks for that: open requests are dropped, and the results say why."""
+    clock, server = Clock(), Server(2, Answer(500))
+    threshold = replace(parse("http.error_rate < 10%"), abort=True)
+    scenario = replace(burst(2), thresholds=(threshold,))
+    scenario = replace(scenario, load=replace(scenario.load, phases=(*scenario.load.phases, *SESSION.load.phases[1:])))
+    server.release.set()
+    generator = Generator(scenario, server, clock=clock, lead_s=0.0)
+    clock.now_s += 1.0
+
+    run = asyncio.create_task(generator.run())
+    await server.all_here.wait()
+    while not generator.results.cells:
+        await asyncio.sleep(0)
+    generator.check()
+    results = await run
+
+    assert results.aborted == "http.error_rate < 10%"
+    assert not results.interrupted
