@@ -112,7 +112,7 @@ class TopApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "quit"),
         Binding("slash", "filter", "filter", key_display="/"),
-        Binding("escape", "clear_filter", "all", show=False),
+        Binding("escape", "clear_filter", "all PoPs"),
         *(
             Binding(
                 column.letter,
@@ -244,6 +244,12 @@ class TopApp(App[None]):
             return ""
         return str(table.coordinate_to_cell_key(Coordinate(table.cursor_row, 0)).row_key.value)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """What is about the table needs the table; no filter, nothing to clear."""
+        if action in {"sort", "invert", "filter", "clear_filter", "pause"} and len(self.screen_stack) > 1:
+            return False
+        return action != "clear_filter" or bool(self._words) or self.query_one("#filter", Input).display
+
     # -- what people do ---------------------------------------------------------------------------------------------
 
     def action_sort(self, key: str) -> None:
@@ -276,6 +282,7 @@ class TopApp(App[None]):
         box = self.query_one("#filter", Input)
         box.display = True  # not by a class: what is not displayed yet cannot be focused
         box.focus()
+        self.refresh_bindings()
 
     def action_clear_filter(self) -> None:
         """Show all PoPs."""
@@ -287,6 +294,7 @@ class TopApp(App[None]):
         self._words = event.value.lower().split()
         self._show_rows()
         self._show_head()
+        self.refresh_bindings()
 
     def on_input_submitted(self) -> None:
         """Keep the filter and go back to the table."""
@@ -294,6 +302,7 @@ class TopApp(App[None]):
 
     def _close_filter(self) -> None:
         self.query_one("#filter", Input).display = False
+        self.refresh_bindings()
         self._table.focus()
 
     def action_pause(self) -> None:

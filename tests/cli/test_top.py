@@ -197,9 +197,11 @@ async def test_a_pop_in_detail(clock):
         screen = app.screen
         await second_answer(app, clock, pilot)
         svg = app.export_screenshot()
+        await pilot.press("slash", "m", "space")  # belong to the table, and do nothing here
         await pilot.press("escape")
         back = app.screen
 
+    assert app._sort == "pop"
     assert isinstance(screen, PopScreen)
     assert not isinstance(back, PopScreen)
     for text in ("pop2", "City", "fetch", "load", "queue", "hello", "@2", "cold", "starts", "instance", "whole"):
