@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 TOKEN: Final = "x-edgesim-token"  # noqa: S105 - the header's name
 META: Final = "x-edgesim-meta"
-INSIDE: Final = "x-edgesim-inside"
-"""On a worker's request to its own app: the PoP that it runs at. The front door believes its trusted peers."""
 """Of a request: seconds left, seconds of modelled network time, id. Of a response: see `response_meta`."""
 ABOUT: Final = "x-edgesim-about"
 """Of a request: PoP, app and client, as JSON."""
+INSIDE: Final = "x-edgesim-inside"
+"""On a worker's request to its own app: the PoP that it runs at. The front door believes its trusted peers."""
 ABOUTS_MAX: Final = 4096
 """Different values of ABOUT that are remembered."""
 _OUTCOMES: Final = frozenset(OUTCOMES)
