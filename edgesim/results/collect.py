@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from edgesim.results.durations import Durations
+from edgesim.results.durations import Durations, bucket_of, whole_us
 from edgesim.results.series import Series
 from edgesim.scenario.timeline import Mark, ServedKey
 
@@ -132,23 +132,34 @@ class Results:
         about, outcome = answered.about, answered.outcome
         pop = about.pop if about.pop in self.pops or len(self.pops) < POPS_MAX else "(other)"
         timed = outcome in TIMED
-        cells = (cell, self._pop(pop)) if self._recorded[arrival.phase] else (cell,)
-        for one in cells:
+        # The same two durations go into several histograms: their buckets are looked up once.
+        us = whole_us(answered.response_s)
+        index = bucket_of(us)
+        network_us = -1 if about.network_s is None else whole_us(about.network_s)
+        network_index = bucket_of(network_us) if network_us >= 0 else 0
+        for one in (cell, self._pop(pop)) if self._recorded[arrival.phase] else (cell,):
             one.outcomes[outcome] += 1
             if timed:
-                one.response.record(answered.response_s)
-            if about.network_s is not None:
-                one.network.record(about.network_s)
+                one.response.count_in(us, index)
+            if network_us >= 0:
+                one.network.count_in(network_us, network_index)
         population, cities = self._places[arrival.population]
         city = cities[arrival.clients]
-        self.served[ServedKey(answered.sent_segment, len(self.marks), population, city, pop, outcome != "ok")] += 1
-        self.series.add(arrival.at_s, answered, timed=timed)
-        self.lag.record(answered.lag_s)
+        where = (answered.sent_segment, len(self.marks), population, city, pop, outcome != "ok")
+        if where in self.served:  # equal to its ServedKey, as above
+            self.served[where] += 1  # type: ignore[index]
+        else:
+            self.served[ServedKey(*where)] = 1
+        self.series.add(arrival.at_s, answered, (us, index) if timed else None)
+        if answered.lag_s:
+            self.lag.record(answered.lag_s)
+        else:
+            self.lag.count_in(0, 0)
         if answered.status:
             self.statuses[answered.status] += 1
             self.body_bytes += answered.body_bytes
         if about.start:
-            self.starts[f"{about.start} {about.role}".rstrip()] += 1
+            self.starts[f"{about.start} {about.role}" if about.role else about.start] += 1
         for phase, seconds in about.phases:
             self.cold.setdefault((about.role, phase), Durations()).record(seconds)
         if answered.connect_s is not None:

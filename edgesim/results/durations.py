@@ -18,6 +18,20 @@ US_MAX: Final = 1 << 37
 _EXACT: Final = 2 << SUB_BITS
 
 
+def whole_us(seconds: float) -> int:
+    """Whole microseconds from 0 to `US_MAX`."""
+    us = int(seconds * 1e6 + 0.5)
+    return 0 if us < 0 else min(us, US_MAX)
+
+
+def bucket_of(us: int) -> int:
+    """Index of the bucket that whole microseconds, from 0 to `US_MAX`, belong to."""
+    if us < _EXACT:
+        return us
+    shift = us.bit_length() - SUB_BITS - 1
+    return (shift << SUB_BITS) + (us >> shift)
+
+
 class Durations:
     """Counts per bucket and the exact sum of the recorded microseconds."""
 
@@ -30,18 +44,13 @@ class Durations:
 
     def record(self, seconds: float) -> None:
         """Add one duration. Negative ones count as 0."""
-        us = int(seconds * 1e6 + 0.5)
-        if us < 0:
-            us = 0
-        elif us > US_MAX:
-            us = US_MAX
+        us = whole_us(seconds)
+        self.count_in(us, bucket_of(us))
+
+    def count_in(self, us: int, index: int) -> None:
+        """Add one duration of whole microseconds, at most `US_MAX`, whose bucket is known: the same goes into several histograms."""
         self.sum_us += us
         self.count += 1
-        if us < _EXACT:
-            index = us
-        else:
-            shift = us.bit_length() - SUB_BITS - 1
-            index = (shift << SUB_BITS) + (us >> shift)
         counts = self.counts
         counts[index] = counts.get(index, 0) + 1
 

@@ -91,13 +91,16 @@ class Series:
             found = self.intervals[index] = Interval()
         return found
 
-    def add(self, at_s: float, answered: Answered, *, timed: bool) -> None:
-        """Count one request; `timed` says whether its response time counts."""
+    def add(self, at_s: float, answered: Answered, response: tuple[int, int] | None) -> None:
+        """Count one request; `response` is its response time in µs and that one's bucket, None when it does not count."""
         interval = self.at(at_s)
         interval.arrivals += 1
-        interval.lag.record(answered.lag_s)
-        if timed:
-            interval.response.record(answered.response_s)
+        if answered.lag_s:
+            interval.lag.record(answered.lag_s)
+        else:
+            interval.lag.count_in(0, 0)
+        if response is not None:
+            interval.response.count_in(*response)
         if answered.outcome != "ok":
             interval.failed += 1
         about = answered.about

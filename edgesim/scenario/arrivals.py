@@ -2,8 +2,8 @@
 
 Times come from the integral of the rate, Λ(t): a Poisson process with a changing rate is a unit-rate process whose times
 are mapped through the inverse of Λ (Çinlar, Introduction to Stochastic Processes, 1975, §4.7), so ramps are exact and
-nothing is thinned out; `edgesim/scenario/rates.py` has the rate. What each request is has its own random stream, keyed by the request's number: another rate or
-another order of phases does not change it.
+nothing is thinned out; `edgesim/scenario/rates.py` has the rate. What each request is has its own random stream, dealt out by
+the request's number: another rate or another order of phases does not change it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import accumulate
 from math import inf, log1p, sqrt
 from typing import TYPE_CHECKING
 
-from edgesim.model.stream import Stream, key
+from edgesim.model.stream import Stream, key, numbered
 from edgesim.scenario.rates import DAY_S, SLOTS, activity, load_pieces, pieces
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgesim.scenario.spec import Load, Scenario, Think
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # one per request: frozen triples its cost
 class Arrival:
     """One request to be sent. The numbers index the scenario's lists."""
 
@@ -44,7 +44,7 @@ class Arrival:
 
 def arrivals(scenario: Scenario) -> Iterator[Arrival]:
     """Every arrival of the scenario in order of time, produced one by one; of sessions the first requests."""
-    seed, sessions = scenario.load.seed, scenario.sessions
+    base, sessions = key(scenario.load.seed, "arrival"), scenario.sessions
     who = _Who(scenario)
     mix = Chooser([s.weight for s in sessions] if sessions else [r.weight for r in scenario.requests])
     rows = min((len(f.rows) for f in scenario.feeders if f.order == "sequential"), default=None)
@@ -52,7 +52,7 @@ def arrivals(scenario: Scenario) -> Iterator[Arrival]:
     for number, (at_s, piece) in enumerate(_times(scenario.load, pieces(scenario))):
         if number == rows:
             return
-        draw = Stream(key(seed, "arrival", number)).uniform
+        draw = numbered(base, number).uniform
         populations, clients = who.at(piece.slot)
         population, place, kind = populations.choose(draw()), draw(), mix.choose(draw())
         flash = phases[piece.phase].flash

@@ -90,6 +90,8 @@ class Clients:
         self._limit = scenario.load.max_in_flight
         self._connections: dict[tuple[int, str], _Connections] = {}
         self._by_clients = [[self._at(c.metro, c.access) for c in p.clients] for p in scenario.populations]
+        self._looks = [bool(request.expect.headers) for request in scenario.requests]
+        """Whether what is expected of a request's answer depends on more than its status."""
         self._violations: dict[tuple[object, ...], str] = {}
         self._app: AppName = scenario.target.app  # type: ignore[assignment] # a scenario's names are checked, not typed
         self.in_flight = 0
@@ -154,7 +156,9 @@ class Clients:
 
     def _violation(self, number: int, response: Response) -> str:
         """What about an answer was not expected; there are few different ones, so they are looked at once."""
-        at = (number, response.status, response.pop, response.start, response.role, response.version)
+        at: tuple[object, ...] = (number, response.status)
+        if self._looks[number]:
+            at = (*at, response.pop, response.start, response.role, response.version)
         found = self._violations.get(at)
         if found is None:
             expected = self._scenario.requests[number].expect

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from edgesim.results.answered import Answered, Attribution
+from edgesim.results.durations import bucket_of
 from edgesim.results.series import INTERVALS_MAX, Series, interval_s
 
 
@@ -22,8 +23,8 @@ def test_columns_have_a_row_for_each_interval() -> None:
     """Also for those without requests; cold starts by role and phase."""
     series = Series(10.0)
     cold = Attribution("nrt1", "absent", "trigger", None, (("load", 0.25),))
-    series.add(0.5, Answered("ok", 0.1, cold, lag_s=0.001), timed=True)
-    series.add(2.9, Answered("connect", 0.1), timed=False)
+    series.add(0.5, Answered("ok", 0.1, cold, lag_s=0.001), (100_000, bucket_of(100_000)))
+    series.add(2.9, Answered("connect", 0.1), None)
     series.at(2.0).dropped += 1
 
     columns = series.columns()
@@ -41,7 +42,11 @@ def test_columns_have_a_row_for_each_interval() -> None:
 def test_json_and_back() -> None:
     """What one process measured is read by another."""
     series, again = Series(10.0), Series(10.0)
-    series.add(0.5, Answered("ok", 0.1, Attribution("a", "disk", "waiter", None, (("load", 0.5),))), timed=True)
+    series.add(
+        0.5,
+        Answered("ok", 0.1, Attribution("a", "disk", "waiter", None, (("load", 0.5),))),
+        (100_000, bucket_of(100_000)),
+    )
 
     again.load(json.loads(json.dumps(series.to_json())))
 
