@@ -43,6 +43,11 @@ class LiveFacts:
             if row.get("pop") and row.get("lat") is not None and row.get("lon") is not None
         )
 
+    @property
+    def regions(self) -> dict[str, str]:
+        """The region of each PoP."""
+        return {place.pop: place.region for place in self._pops}
+
     def collected(self) -> RunFacts:
         """All of it."""
         return RunFacts(

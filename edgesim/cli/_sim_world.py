@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edgesim.cli._documents import read_profile
+from edgesim.cli._scenario_names import check_names
 from edgesim.config.catalogue import load_access, network_model
 from edgesim.config.manifest import AppSource, load_app
 from edgesim.config.registry import find
@@ -16,7 +17,7 @@ from edgesim.errors import UsageError
 from edgesim.model.ids import AppName, Digest
 from edgesim.model.worker import Component, Release, Reuse
 from edgesim.results.facts import PopPlace, RunFacts
-from edgesim.scenario.steps import BreakLink, BreakOrigin, Deploy, Power, Steer
+from edgesim.scenario.steps import Deploy
 from edgesim.sim.costs import Measured
 from edgesim.sim.scenario import check_scenario, run_scenario
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from edgesim.results.collect import Results
     from edgesim.results.profile import EdgeProfile, Profile
     from edgesim.scenario.spec import Scenario
-    from edgesim.scenario.steps import Action
     from edgesim.scenario.timeline import Mark
 
 DEFAULT_PROFILE: Final = "pops/profile.json"
@@ -258,7 +258,7 @@ def prepare(
         "region": set(world.regions),
         "origin": set(world.origins),
     }
-    _check_timeline(scenario, known)
+    check_names(scenario, known, "this world")
     costs = Costs(profiles)
     apps = SourceApps(costs, Path())
     app = AppName(scenario.target.app)
@@ -296,26 +296,3 @@ def _shipped(app: AppName) -> Path:
             f"the scenario is about the app '{app}', and there is no workers/{app}",
             help="name the app's folder, manifest or .wasm file with --app",
         ) from exc
-
-
-def _check_timeline(scenario: Scenario, known: dict[str, set[str]]) -> None:
-    from edgesim.config.validation import did_you_mean
-
-    for entry in scenario.timeline:
-        for kind, ident in _named(entry.step.action()):
-            if ident not in known[kind]:
-                hint = did_you_mean(ident, known[kind], what=f"{kind}s of this world")
-                raise UsageError(f"the timeline is about {kind} '{ident}', which this world has not", help=hint)
-
-
-def _named(action: Action) -> Iterator[tuple[str, str]]:
-    """What an action is about: kind and name, as far as it names anything."""
-    match action:
-        case Power():
-            yield action.kind, action.id
-        case Steer():
-            yield "pop", action.pop
-        case BreakLink():
-            yield from ((kind, name) for kind, name in (("pop", action.pop), ("region", action.region)) if name)
-        case BreakOrigin() if action.origin:
-            yield "origin", action.origin

@@ -81,7 +81,7 @@ def run(
 ) -> int:
     """Run the scenario FILE and write its summary.
 
-    The scenarios demo, first-visitors and smoke ship with edgesim.
+    Scenarios that ship with edgesim go by name: demo, smoke, flash-crowd, … (docs/scenarios.md has them all).
 
     Exit code 0 when all thresholds hold, 99 when one does not, 98 when the run is not valid (the generator lagged, or an
     event of the timeline failed), 130 when it was interrupted.
@@ -176,28 +176,30 @@ async def _run(
             screen.progress(progress)
 
         return await run_load(
-            path, scenario, server, edge=controlled, stop=stop, on_progress=on_progress, on_mark=screen.mark
+            path,
+            scenario,
+            server,
+            edge=controlled,
+            regions=facts.regions,
+            stop=stop,
+            on_progress=on_progress,
+            on_mark=screen.mark,
         )
 
 
 async def _preflight(client: ApiClient, scenario: Scenario, facts: LiveFacts) -> None:
-    """Refuse a run that could only fail: an app that is not deployed, a PoP or host that does not exist.
+    """Refuse a run that could only fail: an app that is not deployed, a PoP, host or region that does not exist.
 
     Raises:
         UsageError: naming what is missing.
     """
-    from edgesim.config.validation import did_you_mean
+    from edgesim.cli._scenario_names import check_names
     from edgesim.errors import UsageError
-    from edgesim.scenario.steps import Power
 
     rows = await client.pops()
     facts.see_pops(rows)
-    known = {"pop": {str(r.get("pop")) for r in rows}, "host": {str(r["host"]) for r in rows if r.get("host")}}
-    for entry in scenario.timeline:
-        action = entry.step.action()
-        if isinstance(action, Power) and action.id not in known[action.kind]:
-            hint = did_you_mean(action.id, known[action.kind], what=f"{action.kind}s of this edge")
-            raise UsageError(f"the timeline is about {action.kind} '{action.id}', which this edge has not", help=hint)
+    known = {kind: {str(row[kind]) for row in rows if row.get(kind)} for kind in ("pop", "host", "region")}
+    check_names(scenario, known, "this edge")
     app = scenario.target.app
     apps = {name for row in rows for name in row.get("apps") or {}}
     if app and app not in apps:

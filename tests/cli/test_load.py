@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgesim.cli._load_screen import PlainScreen, report
+from edgesim.cli._scenario_names import check_names
 from edgesim.cli.load import json_names
 from edgesim.cli.main import run
+from edgesim.errors import UsageError
 from edgesim.live.load.run import Progress
 from edgesim.results.answered import Answered, Attribution
 from edgesim.results.collect import Results
 from edgesim.results.summary import summarise
 from edgesim.scenario.arrivals import Arrival
+from edgesim.scenario.spec import TimelineEntry
+from edgesim.scenario.steps import Step, drain, kill, latency, origin
+from edgesim.scenario.thresholds import parse
 from edgesim.scenario.timeline import Mark
 from tests.live.load.scenarios import BASE
 from tests.results.test_summary import results
@@ -128,3 +134,27 @@ def test_progress_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
 def test_apps_of_a_status(apps: object, names: set[str]) -> None:
     """By name, or as a list."""
     assert json_names(apps) == names
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (kill.Step(pop="gru2"), "the timeline is about pop 'gru2', which this edge has not"),
+        (drain.Step(pop="x"), "the timeline is about pop 'x'"),
+        (latency.Step(region="apax", add=1.0, for_=1.0), "the timeline is about region 'apax'"),
+        (None, "the threshold `http.error_rate{region=mars} < 1%` is about region 'mars'"),
+    ],
+)
+def test_what_the_edge_has_not_is_said_before_the_run(step: Step | None, said: str) -> None:
+    """PoPs and regions of the timeline and of thresholds; kinds that are not known are left alone."""
+    known = {"pop": {"gru1"}, "region": {"apac"}}
+    entries = () if step is None else (TimelineEntry(at_s=0.0, step=step, label="x"),)
+    thresholds = () if step is not None else (parse("http.error_rate{region=mars} < 1%"),)
+    fine = TimelineEntry(at_s=0.0, step=origin.Step(name="any", refuse=True, for_=1.0), label="y")
+
+    check_names(replace(BASE, timeline=(fine,), thresholds=()), known, "this edge")
+    with pytest.raises(UsageError) as caught:
+        check_names(replace(BASE, timeline=entries, thresholds=thresholds), known, "this edge")
+
+    assert caught.value.message.startswith(said)
+    assert caught.value.help

@@ -52,6 +52,7 @@ async def _serve(job: dict[str, Any]) -> None:
     scenario = load_scenario(path)
     server = Server(host=str(job["host"]), port=int(job["port"]), authority=str(job["authority"]))
     generator = Generator(scenario, EdgeSender(scenario, server))
+    generator.results.regions = {str(pop): str(region) for pop, region in dict(job.get("regions") or {}).items()}
     # The garbage of loading would be looked through again and again while we measure.
     gc.collect()
     gc.freeze()

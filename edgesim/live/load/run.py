@@ -21,7 +21,7 @@ from edgesim.results.collect import Results
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from edgesim.live.load.sender import Server
@@ -61,6 +61,7 @@ async def run_load(
     server: Server,
     *,
     edge: Edge | None,
+    regions: Mapping[str, str],
     stop: asyncio.Event,
     on_progress: Callable[[Progress], None],
     on_mark: Callable[[Mark], None],
@@ -72,6 +73,7 @@ async def run_load(
         scenario: what is in it.
         server: where requests go.
         edge: what the timeline acts on; may be None when there is no timeline.
+        regions: the region of each PoP, for thresholds about regions.
         stop: when it is set, the run ends early with what there is.
         on_progress: told twice a second.
         on_mark: told when an action of the timeline begins and ends.
@@ -91,7 +93,7 @@ async def run_load(
     run = _Run(process, scenario, edge, on_progress, on_mark)
     stopper = asyncio.create_task(run.stop_when(stop))
     try:
-        await run.say(job(str(path), server))
+        await run.say(job(str(path), server, regions))
         return await run.listen()
     finally:
         stopper.cancel()

@@ -18,6 +18,8 @@ from edgesim.model.address import MAX_HOST, client_address
 from edgesim.scenario.compose import compose
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edgesim.live.load.client import Answer
     from edgesim.model.http import Headers
     from edgesim.scenario.arrivals import Arrival
@@ -99,6 +101,12 @@ class EdgeSender:
         return (("x-forwarded-for", client_address(*place, 0)),)
 
 
-def job(scenario_path: str, server: Server) -> dict[str, Any]:
+def job(scenario_path: str, server: Server, regions: Mapping[str, str]) -> dict[str, Any]:
     """What the generator's process is told on its first line."""
-    return {"scenario": scenario_path, "host": server.host, "port": server.port, "authority": server.authority}
+    return {
+        "scenario": scenario_path,
+        "host": server.host,
+        "port": server.port,
+        "authority": server.authority,
+        "regions": dict(regions),
+    }
