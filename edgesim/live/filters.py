@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from edgesim.core.request import Response
 from edgesim.errors import EdgesimError, StartError
 from edgesim.model.http import header
+from edgesim.observe.recorder import FilterValue
 from edgesim.wasm.guest import GuestRequest
 from edgesim.wasm.proxy.bodies import FilteredBody
 from edgesim.wasm.proxy.plugin import Plugin, PluginSettings
+from edgesim.wasm.proxy.spec import Metric
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edgesim.core.filters import Filtering
     from edgesim.core.pop import Pop, Worker
     from edgesim.core.request import Request
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     from edgesim.wasm.runtime import Runtime
 
 _BODILESS: Final = (204, 304)
+_KINDS: Final[dict[Metric, Literal["counter", "gauge", "histogram"]]] = {
+    Metric.COUNTER: "counter", Metric.GAUGE: "gauge", Metric.HISTOGRAM: "histogram",
+}  # fmt: skip
 
 
 async def start_plugin(runtime: Runtime, source: Source, pop: Pop, worker: Worker, grants: Grants) -> Plugin:
@@ -100,3 +107,12 @@ def end_filter(filtering: Filtering) -> None:
     run: FilterRun | None = filtering.handle
     if run is not None:
         run.close()
+
+
+def metric_values(pop: str, worker: Worker) -> Iterator[FilterValue]:
+    """What the metrics of a loaded filter stand at."""
+    plugin: Plugin = worker.handle[1]
+    for metric in plugin.state.metrics():
+        kind = _KINDS[metric.kind]
+        value = metric.sum if kind == "histogram" else metric.value
+        yield FilterValue(pop, str(worker.release.app), worker.component.id, kind, metric.name, value, metric.records)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgesim.core.request import Response, Timings
 from edgesim.errors import EdgesimError, StartError, StorageError
-from edgesim.live.filters import end_filter, filter_request, filter_response, start_plugin
+from edgesim.live.filters import end_filter, filter_request, filter_response, metric_values, start_plugin
 from edgesim.live.grants import make_grants
 from edgesim.live.http_server import too_large
 from edgesim.model.http import header
@@ -19,7 +19,7 @@ from edgesim.wasm.keeping import KeptInstance
 from edgesim.wasm.proxy.plugin import Plugin
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import aiohttp
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edgesim.live.blobs import BlobStore
     from edgesim.live.outbound import OutboundNetwork
     from edgesim.model.ids import PhaseName
+    from edgesim.observe.recorder import FilterValue
     from edgesim.wasm.guest import Grants
     from edgesim.wasm.runtime import LoadedWorker, Runtime
 
@@ -51,6 +52,8 @@ class WasmGuests:
         self._sources = tuple(sources)
         """Base URLs that blobs are pulled from, the nearest first."""
         self._outbound = outbound
+        self._filters: dict[Worker, str] = {}
+        """Loaded filters, and the PoP of each."""
 
     async def fetch_bundle(self, pop: Pop, worker: Worker) -> PhaseName:
         """Pull the component's file and those of its bundle, once per process.
@@ -91,6 +94,7 @@ class WasmGuests:
         if component.abi == "proxy-wasm":
             try:
                 worker.handle = (loaded, await start_plugin(self._runtime, loaded, pop, worker, grants))
+                self._filters[worker] = str(pop.spec.id)
             except BaseException:
                 self._runtime.release(loaded)
                 raise
@@ -121,6 +125,7 @@ class WasmGuests:
         if worker.handle is not None:
             if isinstance(worker.handle[1], Plugin):
                 worker.handle[1].close()
+                del self._filters[worker]
             self._runtime.release(worker.handle[0])
             worker.handle = None
 
@@ -185,6 +190,11 @@ class WasmGuests:
         """Run the filter's way back, in the same VM."""
         del pop, worker
         await filter_response(request, response, filtering)
+
+    def filter_values(self) -> Iterator[FilterValue]:
+        """What the metrics of loaded filters stand at."""
+        for worker, pop in self._filters.items():
+            yield from metric_values(pop, worker)
 
     def end_filter(self, worker: Worker, filtering: Filtering) -> None:
         """Free the VM."""

@@ -142,8 +142,10 @@ async def start_pop_host(stack: AsyncExitStack, config: ProcessConfig, world: Wo
         time_scale=world.time_scale,
     )
     endpoint, login = broker_of(config)
+    guests = WasmGuests(blobs, runtime, session, [config.endpoint], outbound)
+    host.recorder.watch_filters(guests.filter_values)
     url = await host.start(
-        WasmGuests(blobs, runtime, session, [config.endpoint], outbound),
+        guests,
         LiveOrigins(world.topology.origins, world.network, origin_session, world.time_scale),
         endpoint=endpoint,
         login=login,

@@ -17,7 +17,7 @@ OTHER: Final = "other"
 NONE: Final = "none"
 """Label value for what does not apply; Prometheus cannot tell an empty label from a missing one."""
 
-LABEL_LIMITS: Final = {"app": 64, "version": 64, "scenario": 8, "phase": 64}
+LABEL_LIMITS: Final = {"app": 64, "version": 64, "scenario": 8, "phase": 64, "filter": 64, "metric": 256}
 """Values that a label takes at most, for labels that users choose freely."""
 DEFAULT_LABEL_LIMIT: Final = 8192
 """The limit of the other labels. They are closed sets, or the PoPs of the topology."""
@@ -65,6 +65,35 @@ REQUEST_PART: Final = Metric(
     " are measured at the PoP. Instantiate and init are the parts of execute that a reused instance saves. Network and queue"
     " count each request, the others those in which they occurred.",
     labels=("pop", "part"),
+    scope="pop",
+)
+_FILTER: Final = ("pop", "app", "filter", "metric")
+FILTER_COUNTER: Final = Metric(
+    name="edgesim_filter_counted_total",
+    kind="counter",
+    help="Counters that Proxy-Wasm filters have defined, by the filter's component and its own name for them.",
+    labels=_FILTER,
+    scope="pop",
+)
+FILTER_GAUGE: Final = Metric(
+    name="edgesim_filter_value",
+    kind="gauge",
+    help="Gauges that Proxy-Wasm filters have defined.",
+    labels=_FILTER,
+    scope="pop",
+)
+FILTER_RECORDS: Final = Metric(
+    name="edgesim_filter_records_total",
+    kind="counter",
+    help="Values that Proxy-Wasm filters have recorded into histograms of theirs.",
+    labels=_FILTER,
+    scope="pop",
+)
+FILTER_RECORDED: Final = Metric(
+    name="edgesim_filter_recorded_total",
+    kind="counter",
+    help="Sum of those values; divided by their number, their mean.",
+    labels=_FILTER,
     scope="pop",
 )
 WORKER_CPU: Final = Metric(
@@ -298,6 +327,10 @@ CATALOG: Final = {
         REQUEST_DURATION,
         REQUEST_PART,
         WORKER_CPU,
+        FILTER_COUNTER,
+        FILTER_GAUGE,
+        FILTER_RECORDS,
+        FILTER_RECORDED,
         COLD_STARTS,
         COLD_START,
         COLD_START_PHASE,

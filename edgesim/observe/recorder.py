@@ -7,7 +7,7 @@ others would count them twice). It reads no clock; durations and start times com
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from edgesim.model.events import ColdStarted, Evicted, HealthReported, PopReported, RequestRouted, RequestServed
 from edgesim.observe import catalog
@@ -30,8 +30,26 @@ _BEAT_GAUGES = (
     catalog.LOADED_BYTES,
 )
 """What a beat says of a PoP, in the order of `_set_gauges`."""
+FILTER_NAME_MAX: Final = 128
+"""Characters of a filter's own name for a metric that become a label."""
+_FILTER_METRICS: Final = {
+    "counter": catalog.FILTER_COUNTER, "gauge": catalog.FILTER_GAUGE, "histogram": catalog.FILTER_RECORDED,
+}  # fmt: skip
 MAX_HOT_KEYS = 16_384
 """Label combinations of requests that are kept at hand; beyond, each look-up goes the slow way."""
+
+
+class FilterValue(NamedTuple):
+    """A metric of a Proxy-Wasm filter, as it stands."""
+
+    pop: str
+    app: str
+    filter: str
+    kind: Literal["counter", "gauge", "histogram"]
+    name: str
+    value: int
+    """Of a histogram the sum of what was recorded."""
+    records: int
 
 
 class _PopHistograms:
@@ -67,6 +85,7 @@ class Recorder:
         self.boot = boot or repr(started_s)
         self._store = Store()
         self._rollout_is_stale = False
+        self._filters: Callable[[], Iterable[FilterValue]] = tuple
         self._requests: dict[tuple[str, str, int, str, str], tuple[Number, Number]] = {}
         self._routed: dict[tuple[str, str, str, str], tuple[Number, Number]] = {}
         self._pops: dict[str, _PopHistograms] = {}
@@ -118,6 +137,7 @@ class Recorder:
     @property
     def store(self) -> Store:
         """All values, up to date."""
+        self._read_filters()
         if self._rollout_is_stale:
             self._rollout_is_stale = False
             # Counted afresh, so that a version that no PoP serves any more leaves no value and no label behind.
@@ -127,6 +147,22 @@ class Recorder:
                 for app, version in report.apps.items():
                     pops.child(app, str(version), report.state).value += 1
         return self._store
+
+    def watch_filters(self, read: Callable[[], Iterable[FilterValue]]) -> None:
+        """Have the metrics of filters read whenever values are asked for. Those of an app's versions are added up."""
+        self._filters = read
+
+    def _read_filters(self) -> None:
+        sums: dict[Number, int] = {}
+        for each in self._filters():
+            labels = each.pop, each.app, each.filter, each.name[:FILTER_NAME_MAX]
+            if each.kind == "histogram":
+                records = self._store.number(catalog.FILTER_RECORDS, *labels)
+                sums[records] = sums.get(records, 0) + each.records
+            number = self._store.number(_FILTER_METRICS[each.kind], *labels)
+            sums[number] = sums.get(number, 0) + each.value
+        for number, total in sums.items():
+            number.value = total
 
     def handle(self, event: Event) -> None:
         """Count an event that happened in this process."""

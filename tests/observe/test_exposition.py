@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from edgesim.live.metrics import RecorderCollector
 from edgesim.observe import catalog
 from edgesim.observe.exposition import chunks, render
-from edgesim.observe.recorder import Recorder
+from edgesim.observe.recorder import FilterValue, Recorder
 from edgesim.observe.store import Store
 from tests.support.events import traffic
 from tests.support.tools import require_tool
@@ -27,6 +27,9 @@ def filled() -> Recorder:
     recorder.add_routes(POPS)
     for event in traffic(POPS, requests=100):
         recorder.handle(event)
+    recorder.watch_filters(
+        lambda: [FilterValue("fra1", "shop", "auth", kind, "seen", 3, 2) for kind in ("counter", "gauge", "histogram")]
+    )
     recorder.loop_lag(0.0003)
     recorder.refused_document("fra1")
     return recorder

@@ -18,7 +18,7 @@ from edgesim.model.events import (
 )
 from edgesim.model.ids import AppName, HostId, PopId
 from edgesim.observe import catalog
-from edgesim.observe.recorder import Recorder
+from edgesim.observe.recorder import FilterValue, Recorder
 from edgesim.observe.store import Store
 from tests.support.events import traffic
 
@@ -289,3 +289,25 @@ def test_unknown_metrics_of_newer_processes_are_left_out() -> None:
     store = Store.from_json({"schema": "edgesim.stats/1", "metrics": [["edgesim_new_total", [], 1]]})
 
     assert Counter(family.metric.name for family in store.families()) == {}
+
+
+def test_metrics_of_filters() -> None:
+    """Read when asked for; an app's versions are added up; names beyond the limit are counted together."""
+    recorder = Recorder(process="host1", version="0")
+    values = [
+        FilterValue("fra1", "shop", "auth", "counter", "seen", 3, 0),
+        FilterValue("fra1", "shop", "auth", "counter", "seen", 4, 0),
+        FilterValue("fra1", "shop", "auth", "gauge", "open", 7, 1),
+        FilterValue("fra1", "shop", "auth", "histogram", "sizes", 90, 2),
+    ]
+    recorder.watch_filters(lambda: values)
+    key = ("fra1", "shop", "auth")
+
+    assert recorder.store.number(catalog.FILTER_COUNTER, *key, "seen").value == 7
+    assert recorder.store.number(catalog.FILTER_COUNTER, *key, "seen").value == 7
+    assert recorder.store.number(catalog.FILTER_GAUGE, *key, "open").value == 7
+    assert recorder.store.number(catalog.FILTER_RECORDED, *key, "sizes").value == 90
+    assert recorder.store.number(catalog.FILTER_RECORDS, *key, "sizes").value == 2
+
+    values[:] = [FilterValue("fra1", "shop", "auth", "counter", f"n{n}", 1, 0) for n in range(300)]
+    assert recorder.store.number(catalog.FILTER_COUNTER, *key, catalog.OTHER).value > 40

@@ -41,11 +41,13 @@ class Queue:
 
 @dataclass(slots=True)
 class MetricValue:
-    """A metric. A histogram keeps the last recorded value."""
+    """A metric. A histogram keeps the last recorded value, for the filter, and sum and number of all, for others."""
 
     kind: Metric
     name: str
     value: int = 0
+    sum: int = 0
+    records: int = 0
 
 
 class PluginState:
@@ -183,6 +185,8 @@ class PluginState:
             return Status.NOT_FOUND
         with self._lock:
             metric.value = min(metric.value + value, _U64) if metric.kind is Metric.COUNTER else value
+            metric.sum += value
+            metric.records += 1
         return Status.OK
 
     def metrics(self) -> list[MetricValue]:
