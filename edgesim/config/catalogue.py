@@ -23,7 +23,7 @@ from edgesim.config.validation import FileModel, did_you_mean, validate
 from edgesim.config.yaml_source import load_yaml
 from edgesim.errors import ConfigError, Problem, UsageError
 from edgesim.model.access import AccessClass, AccessPlan
-from edgesim.model.geo import LatLon, Metro, distance_km
+from edgesim.model.geo import LatLon, Metro, on_sphere
 from edgesim.model.rtt import HubGraph, NetworkModel
 
 if TYPE_CHECKING:
@@ -119,7 +119,14 @@ def find_metro(name: str) -> Metro:
 
 def nearest_site(at: LatLon) -> Site:
     """The catalogue's site that is nearest to a place."""
-    return min(load_sites().values(), key=lambda site: (distance_km(at, site.at), site.iata))
+    x, y, z = on_sphere(at)
+    return max(_sites_on_sphere(), key=lambda site: site[1] * x + site[2] * y + site[3] * z)[0]
+
+
+@cache
+def _sites_on_sphere() -> tuple[tuple[Site, float, float, float], ...]:
+    """Every site as a point of the unit sphere."""
+    return tuple((site, *on_sphere(site.at)) for site in load_sites().values())
 
 
 class _ProfileFile(FileModel):

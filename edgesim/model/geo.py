@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import asin, cos, radians, sin, sqrt
 from typing import Final, NamedTuple
 
@@ -22,6 +23,16 @@ def distance_km(a: LatLon, b: LatLon) -> float:
     phi, lam, phi2, lam2 = map(radians, (*a, *b))
     h = sin((phi2 - phi) / 2) ** 2 + cos(phi) * cos(phi2) * sin((lam2 - lam) / 2) ** 2
     return EARTH_DIAMETER_KM * asin(min(1.0, sqrt(h)))
+
+
+@lru_cache(maxsize=16_384)
+def on_sphere(at: LatLon) -> tuple[float, float, float]:
+    """A place as a point of the unit sphere.
+
+    The distance between two such points grows with the great circle, so it ranks places for a tenth of the work.
+    """
+    phi, lam = radians(at.lat), radians(at.lon)
+    return cos(phi) * cos(lam), cos(phi) * sin(lam), sin(phi)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

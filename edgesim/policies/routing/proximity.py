@@ -7,14 +7,14 @@ the clients have a PoP with a lower round trip than their nearest one, by 15 ms 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from math import cos, radians, sin
 from typing import TYPE_CHECKING, ClassVar
+
+from edgesim.model.geo import on_sphere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgesim.model.geo import LatLon, Place
+    from edgesim.model.geo import Place
     from edgesim.model.ids import PopId
     from edgesim.model.topology import PopSpec
 
@@ -27,18 +27,11 @@ class Policy:
 
     def rank(self, client: Place, pops: Sequence[PopSpec]) -> tuple[PopId, ...]:
         """All of `pops`, nearest first."""
-        x, y, z = _on_sphere(client.at)
+        x, y, z = on_sphere(client.at)
         by_chord = []
         for pop in pops:
-            u, v, w = _on_sphere(pop.at)
+            u, v, w = on_sphere(pop.at)
             u, v, w = u - x, v - y, w - z
             by_chord.append((u * u + v * v + w * w, pop.id))  # the squared chord grows with the great circle
         by_chord.sort()
         return tuple([pop_id for _, pop_id in by_chord])
-
-
-@lru_cache(maxsize=16_384)
-def _on_sphere(at: LatLon) -> tuple[float, float, float]:
-    """A place as a point of the unit sphere: worlds of thousands of PoPs are ranked for hundreds of metros."""
-    phi, lam = radians(at.lat), radians(at.lon)
-    return cos(phi) * cos(lam), cos(phi) * sin(lam), sin(phi)
