@@ -25,7 +25,7 @@ from edgesim.config.topology import MAX_POPS
 from edgesim.config.validation import did_you_mean
 from edgesim.config.yaml_source import clip
 from edgesim.errors import UsageError
-from edgesim.model.geo import LatLon, distance_km
+from edgesim.model.geo import LatLon, distance_km, on_sphere
 from edgesim.model.stream import Stream, key
 
 if TYPE_CHECKING:
@@ -219,10 +219,12 @@ def _measured(
     """The world with how its demand is spread."""
     demand: dict[str, float] = {pop.id: 0.0 for pop in pops}
     distances = []
+    on_globe = [(pop, *on_sphere(pop.at)) for pop in pops]
     for at, weight in points:
-        km, pop = min((distance_km(at, pop.at), pop.id) for pop in pops)
-        demand[pop] += weight
-        distances.append((km, weight))
+        x, y, z = on_sphere(at)
+        pop = max(on_globe, key=lambda p: p[1] * x + p[2] * y + p[3] * z)[0]
+        demand[pop.id] += weight
+        distances.append((distance_km(at, pop.at), weight))
     distances.sort()
     total = sum(weight for _, weight in distances)
     passed, p95_km = 0.0, 0.0
