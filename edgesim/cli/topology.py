@@ -158,7 +158,7 @@ def _draw(world: Topology) -> None:
         out.print(table)
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()), color=color)
     several = SEVERAL if color else "capital letters"
-    click.echo(f"{printable(_summary(world))} ({several}: several)")
+    click.echo(f"{_summary(world)} ({several}: several)")
 
 
 def _examples(pops: list[PopSpec], width: int) -> str:
@@ -175,7 +175,7 @@ def _examples(pops: list[PopSpec], width: int) -> str:
 def _summary(world: Topology) -> str:
     countries = len({pop.country for pop in world.pops})
     return (
-        f"{world.name} has {_many(len(world.pops), 'PoP')} in {_many(countries, 'country', 'countries')} "
+        f"{printable(world.name)} has {_many(len(world.pops), 'PoP')} in {_many(countries, 'country', 'countries')} "
         f"and {_many(len(world.regions), 'region')}"
     )
 
