@@ -36,7 +36,7 @@ def test_the_quick_suite_holds(capsys, monkeypatch):
     assert failed == []
     assert (code, document["schema"], document["verdict"]) == (0, "edgesim.validate.v1", "ok")
     assert (document["seed"], document["quick"], document["replications"]) == (1, True, 20)
-    assert len(document["claims"]) == 13
+    assert len(document["claims"]) == 14
     assert {each["id"] for each in document["skipped"]} == {"che", "rtt"}
     assert {"id", "claim", "source", "expected", "got", "tolerance", "verdict"} <= set(document["claims"][0])
 

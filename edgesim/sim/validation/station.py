@@ -49,7 +49,7 @@ _RELEASE: Final = Release(
 )
 _PLACE: Final = Place(address="240.0.0.1", at=LatLon(0.0, 0.0), city="", country="", metro=0, access="fttp")
 _ENDLESS_QUEUE: Final = 1 << 40
-_WARM_UP: Final = 0.1
+WARM_UP: Final = 0.1
 """Share of the customers that come before the system counts as stationary."""
 
 
@@ -125,7 +125,7 @@ class Occupancy:
 
 def means(queue: Queue, seed: int) -> Means:
     """Run one replication. A pure function of its arguments; different seeds give disjoint random numbers."""
-    skip = int(queue.customers * _WARM_UP)
+    skip = int(queue.customers * WARM_UP)
     served = waited = 0
     wait_s = 0.0
     pop, kernel, world = _station(queue)
@@ -166,6 +166,14 @@ def visits(queue: Queue, seed: int) -> tuple[list[Visit], Occupancy]:
 
     _run(queue, seed, kernel, arrive)
     return found, occupancy
+
+
+def arrivals(queue: Queue, seed: int) -> Iterator[float]:
+    """When the customers of one replication come, as those of a scenario with one phase of a constant rate."""
+    # Twice the time that they are expected to take; they end by their number.
+    phase = Phase(name="", duration_s=2.0 * queue.customers / queue.rate, rate_from=queue.rate, rate_to=queue.rate)
+    at = times(Load(phases=(phase,), seed=key(seed, "arrivals")))
+    return (at_s for at_s, _ in islice(at, queue.customers))
 
 
 def _station(queue: Queue) -> tuple[Pop, Kernel, SimWorld]:
@@ -215,15 +223,10 @@ def _ignore(event: Event) -> None:
 
 def _run(queue: Queue, seed: int, kernel: Kernel, arrive: Callable[[int, Request], object]) -> None:
     """Send the customers and run until the last one has left."""
-    # Twice the time that they are expected to take; arrivals end by their number.
-    phase = Phase(
-        name="", duration_s=2.0 * queue.customers / queue.rate, rate_from=queue.rate, rate_to=queue.rate
-    )  # fmt: skip
-    at = times(Load(phases=(phase,), seed=key(seed, "arrivals")))
     base = key(seed, "services")
 
     def customers() -> Iterator[tuple[float, Callable[[], object]]]:
-        for number, (at_s, _) in enumerate(islice(at, queue.customers)):
+        for number, at_s in enumerate(arrivals(queue, seed)):
             request = Request(
                 "", _APP, "GET", "/", (), None, _PLACE, Connection(), numbered(base, number), at_s, inf
             )  # fmt: skip

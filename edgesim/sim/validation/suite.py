@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from edgesim.model.stream import key
-from edgesim.sim.validation import markov, pollaczek_khinchine, sample_path
+from edgesim.sim.validation import event_loop, markov, pollaczek_khinchine, sample_path
 from edgesim.sim.validation.service import Deterministic, Exponential, HyperExponential, Lognormal
 from edgesim.sim.validation.station import Means, Queue, means
 from edgesim.sim.validation.verdict import (
@@ -40,6 +40,8 @@ class Row:
     judges: tuple[Judge, ...]
     allowed: float
     """Largest relative difference."""
+    means: Callable[[Queue, int], Means] = means
+    """Runs one replication; not the station where another part of the simulator is the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,8 @@ def suite(*, quick: bool) -> Suite:
         waiting = markov.refused_share not in judges
         customers = 1000 * thousands[0 if quick else 1]
         allowed = RELATIVE_MAX_QUICK if quick else RELATIVE_MAX_HEAVY if load >= HEAVY_LOAD else RELATIVE_MAX
-        return Row(
-            Queue(service=service, slots=slots, load=load, customers=customers, waiting=waiting), judges, allowed
-        )
+        queue = Queue(service=service, slots=slots, load=load, customers=customers, waiting=waiting)
+        return Row(queue, judges, allowed, event_loop.means if event_loop.wait in judges else means)
 
     pk = pollaczek_khinchine.wait
     rows = (
@@ -80,6 +81,7 @@ def suite(*, quick: bool) -> Suite:
         row(0.9, 16, (0, 140), markov.wait, markov.waiting_share),
         row(0.7, 4, (8, 20), markov.refused_share, service=lognormal),
         row(0.7, 1, (15, 40), pk, service=Deterministic(MEAN_S)),
+        row(0.6, 1, (15, 40), event_loop.wait, service=Deterministic(MEAN_S)),
         row(0.5, 1, (30, 60), pk, service=lognormal),
         row(0.4, 1, (30, 80), pk, service=HyperExponential(MEAN_S, scv=3.0)),
     )
@@ -95,7 +97,7 @@ def run(chosen: Suite, seed: int, run_all: Map = map) -> Iterator[Result]:
         run_all: runs a function over arguments, in order; `map`, or that of a pool of processes.
     """
     tasks = [
-        (row.queue, key(seed, row.queue.name, int(row.queue.load * 1000), number))
+        (row.means, row.queue, key(seed, row.queue.name, int(row.queue.load * 1000), number))
         for row in chosen.rows
         for number in range(chosen.replications)
     ]
@@ -114,5 +116,6 @@ def run(chosen: Suite, seed: int, run_all: Map = map) -> Iterator[Result]:
     yield from sample_path.little(queue, key(seed, "little"))
 
 
-def _replicate(task: tuple[Queue, int]) -> Means:
-    return means(*task)
+def _replicate(task: tuple[Callable[[Queue, int], Means], Queue, int]) -> Means:
+    run_one, queue, seed = task
+    return run_one(queue, seed)

@@ -10,7 +10,8 @@ import pytest
 from edgesim.core.pool import Lease, Pool
 from edgesim.core.request import Response, Timings
 from edgesim.sim.leaves import ModelledLeaves
-from edgesim.sim.validation import markov, pollaczek_khinchine, sample_path
+from edgesim.sim.machine import Machine
+from edgesim.sim.validation import event_loop, markov, pollaczek_khinchine, sample_path
 from edgesim.sim.validation.service import Deterministic, Exponential
 from edgesim.sim.validation.station import Queue, means
 from edgesim.sim.validation.suite import Row, Suite, run, suite
@@ -110,6 +111,27 @@ def even(load):
         yield number / load.phases[0].rate_from, 0
 
 
+def test_a_loop_that_forgets_who_was_before(monkeypatch):
+    """The event loops of the edge: requests that do not wait for those before them are found."""
+    queue = Queue(service=Deterministic(0.01), slots=1, load=0.6, customers=SMALL)
+
+    def off():
+        return abs(event_loop.wait(queue, [event_loop.means(queue, seed) for seed in range(20)], ALLOWED).z)
+
+    assert off() < 3.5
+
+    plain = Machine.delay_s
+
+    def forgetful(self, host, now_s, bits):
+        if now_s % 1.0 < 0.5:
+            self._door_free_s = self._free_s[host] = 0.0
+        return plain(self, host, now_s, bits)
+
+    monkeypatch.setattr(Machine, "delay_s", forgetful)
+
+    assert off() > 3.5
+
+
 def test_a_fault_fails_the_suite(monkeypatch):
     """From the row to the family: a wrong mean is in the results of `run`."""
     monkeypatch.setattr("edgesim.sim.leaves.log", lambda x: 1.08 * math.log(x))
@@ -136,7 +158,7 @@ def test_replications_are_functions_of_their_seeds():
 
 def _note(asked, function, tasks):
     """In place of `map`: remembers the seeds and runs something short instead."""
-    for queue, seed in tasks:
+    for _, queue, seed in tasks:
         asked.append(seed)
         yield means(Queue(service=queue.service, slots=1, load=0.5, customers=40), len(asked))
 
