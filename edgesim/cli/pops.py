@@ -11,6 +11,7 @@ from edgesim.cli._output import console, count, echo_json, ms, print_table, show
 from edgesim.cli._pops import PopsTable, apps_cell, state_cell
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _PARTS: Final = ("network", "queue", "start", "instantiate", "init", "execute", "origin")
@@ -97,7 +98,7 @@ def print_latency(row: dict[str, Any]) -> None:
         ((name, count(v.get("count")), ms(v.get("p50_s")), ms(v.get("p99_s"))) for name, v in rows),
         right=("count", "p50", "p99"),
     )
-    print_cpu(row.get("cpu") or {})
+    print_cpu(row.get("cpu") or {}, row.get("most") or {})
     cold = [
         (str(entry.get("role")), phase, value)
         for entry in row.get("cold_starts") or ()
@@ -112,22 +113,37 @@ def print_latency(row: dict[str, Any]) -> None:
         )
 
 
-def print_cpu(apps: dict[str, Any]) -> None:
-    """CPU time of workers by app, and where that would be too much."""
-    from edgesim.cli._inspect_screen import say, verdict_lines
+def _most(peak: dict[str, Any], size: Callable[[float], str]) -> tuple[str, str]:
+    """Most memory and requests of a guest, for the table."""
+    memory = peak.get("memory_bytes")
+    return size(memory) if memory else "-", count(peak.get("subrequests"))
+
+
+def print_cpu(apps: dict[str, Any], most: dict[str, Any]) -> None:
+    """What workers use, by app, and where that would be too much."""
+    from edgesim.cli._inspect_screen import say, size, verdict_lines
     from edgesim.model.profiles import Usage, judge_all
 
     if not apps:
         return
     click.echo()
     print_table(
-        ("worker CPU", "count", "p50", "p99"),
-        ((app, count(v.get("count")), ms(v.get("p50_s")), ms(v.get("p99_s"))) for app, v in sorted(apps.items())),
-        right=("count", "p50", "p99"),
+        ("worker CPU", "count", "p50", "p99", "memory", "sent"),
+        (
+            (app, count(v.get("count")), ms(v.get("p50_s")), ms(v.get("p99_s")), *_most(most.get(app) or {}, size))
+            for app, v in sorted(apps.items())
+        ),
+        right=("count", "p50", "p99", "memory", "sent"),
         flexible="worker CPU",
     )
     for app, value in sorted(apps.items()):
-        usage = Usage(cpu_ms=(value.get("p99_s") or 0.0) * 1e3, who="one request in a hundred")
+        peak = most.get(app) or {}
+        usage = Usage(
+            cpu_ms=(value.get("p99_s") or 0.0) * 1e3,
+            who="one request in a hundred",
+            memory_bytes=peak.get("memory_bytes") or None,
+            subrequests=peak.get("subrequests"),
+        )
         verdicts = judge_all(usage)
         if any(verdict.findings for verdict in verdicts):
             say(*verdict_lines(verdicts, app))

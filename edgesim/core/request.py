@@ -112,6 +112,10 @@ class Response:
     """RFC 9209 error token for `Proxy-Status`; empty when nothing failed here."""
     detail: str = ""
     """What happened, for people."""
+    memory_bytes: int = 0
+    """Linear memory of the guest when its head was out; 0 where it is not seen."""
+    subrequests: int = 0
+    """Requests that the guest had sent by then."""
     ended: Waiter[None] | None = None
     """For a guest that still runs while its body is being sent: resolved when the guest has ended."""
 

@@ -65,6 +65,7 @@ async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
         response.timings.queue_s, response.timings.start_s = request.queue_s, request.start_s
         if isinstance(error, GuestError) and error.cost is not None:
             response.timings.cpu_s = error.cost.cpu_s
+            response.memory_bytes, response.subrequests = error.cost.memory_bytes, error.cost.subrequests
     finally:
         if pop.incarnation == life:
             served = _served(request, pop, response, w.now() - began_s)
@@ -95,6 +96,8 @@ def _served(request: Request, pop: Pop, response: Response, total_s: float) -> R
         timings.instantiate_s,
         timings.init_s,
         timings.cpu_s,
+        response.memory_bytes,
+        response.subrequests,
     )
 
 

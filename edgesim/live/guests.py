@@ -176,6 +176,8 @@ class WasmGuests:
                 execute_s=answer.execute_s,
                 cpu_s=answer.cpu_s,
             ),
+            memory_bytes=answer.memory_bytes,
+            subrequests=answer.subrequests,
             ended=answer.ended,
         )
 

@@ -37,6 +37,10 @@ class RequestServed:
     """The part of `execute_s` that was the guest's own initialisation."""
     cpu_s: float = 0.0
     """CPU time of the guest, its start included, until its head was out; 0 where it is not measured."""
+    memory_bytes: int = 0
+    """Linear memory of the guest then; 0 where it is not seen."""
+    subrequests: int = 0
+    """Requests that the guest had sent by then."""
 
 
 @dataclass(slots=True)  # as RequestServed

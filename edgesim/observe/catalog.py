@@ -67,6 +67,20 @@ REQUEST_PART: Final = Metric(
     labels=("pop", "part"),
     scope="pop",
 )
+WORKER_MEMORY: Final = Metric(
+    name="edgesim_worker_memory_max_bytes",
+    kind="gauge",
+    help="Most linear memory that a guest of the worker has had when the head of its answer was out, since the process started.",
+    labels=("pop", "app"),
+    scope="pop",
+)
+WORKER_SUBREQUESTS: Final = Metric(
+    name="edgesim_worker_subrequests_max",
+    kind="gauge",
+    help="Most requests that a guest of the worker had sent by then.",
+    labels=("pop", "app"),
+    scope="pop",
+)
 _FILTER: Final = ("pop", "app", "filter", "metric")
 FILTER_COUNTER: Final = Metric(
     name="edgesim_filter_counted_total",
@@ -327,6 +341,8 @@ CATALOG: Final = {
         REQUEST_DURATION,
         REQUEST_PART,
         WORKER_CPU,
+        WORKER_MEMORY,
+        WORKER_SUBREQUESTS,
         FILTER_COUNTER,
         FILTER_GAUGE,
         FILTER_RECORDS,

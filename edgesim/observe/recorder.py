@@ -89,7 +89,7 @@ class Recorder:
         self._requests: dict[tuple[str, str, int, str, str], tuple[Number, Number]] = {}
         self._routed: dict[tuple[str, str, str, str], tuple[Number, Number]] = {}
         self._pops: dict[str, _PopHistograms] = {}
-        self._cpus: dict[tuple[str, str], Callable[[float], None]] = {}
+        self._cpus: dict[tuple[str, str], tuple[Callable[[float], None], Number, Number]] = {}
         self._doors: dict[str, Callable[[float], None]] = {}
         self._network = self._store.histogram(catalog.FRONT_DOOR_NETWORK).record
         self._beats: dict[HostId, frozenset[PopId]] = {}
@@ -196,7 +196,10 @@ class Recorder:
             if event.init_s > 0.0:
                 histograms.init(event.init_s)
         if event.cpu_s > 0.0:  # also of guests that were ended, whose requests name no start
-            (self._cpus.get((pop, event.app)) or self._cpu(pop, event.app))(event.cpu_s)
+            cpu, memory, subrequests = self._cpus.get((pop, event.app)) or self._cpu(pop, event.app)
+            cpu(event.cpu_s)
+            memory.value = max(memory.value, event.memory_bytes)
+            subrequests.value = max(subrequests.value, event.subrequests)
         if event.start_s > 0.0:
             histograms.start(event.start_s)
         if event.origin_s > 0.0:
@@ -237,11 +240,16 @@ class Recorder:
         histograms = self._pops[pop] = _PopHistograms(self._store, pop)
         return histograms
 
-    def _cpu(self, pop: str, app: str) -> Callable[[float], None]:
-        record = self._store.histogram(catalog.WORKER_CPU, pop, app).record
+    def _cpu(self, pop: str, app: str) -> tuple[Callable[[float], None], Number, Number]:
+        """What a guest of the app has cost there."""
+        found = (
+            self._store.histogram(catalog.WORKER_CPU, pop, app).record,
+            self._store.number(catalog.WORKER_MEMORY, pop, app),
+            self._store.number(catalog.WORKER_SUBREQUESTS, pop, app),
+        )
         if len(self._cpus) < MAX_HOT_KEYS:
-            self._cpus[pop, app] = record
-        return record
+            self._cpus[pop, app] = found
+        return found
 
     def _door(self, pop: str) -> Callable[[float], None]:
         record = self._doors[pop] = self._store.histogram(catalog.FRONT_DOOR_DURATION, pop).record

@@ -74,6 +74,8 @@ class PopSummary:
     parts: Mapping[str, Latency]
     cpu: Mapping[str, Latency]
     """CPU time of a request by app, where guests have run."""
+    most: Mapping[str, Mapping[str, int]]
+    """By app, the most that a guest has had: `memory_bytes` (0: not seen), `subrequests`."""
     cold: Latency
     """Whole cold starts that requests saw, as triggers or waiters."""
     cold_starts: tuple[ColdStarts, ...]
@@ -183,6 +185,7 @@ def _pops(store: Store) -> dict[str, PopSummary]:
             duration_histogram=durations[pop,].to_json() if (pop,) in durations else {},
             parts=parts.get(pop, {}),
             cpu=cpu.get(pop, {}),
+            most={app: _most(store, pop, app) for app in cpu.get(pop, {})},
             cold=Latency.of(seen.get(pop, Histogram())),
             cold_starts=cold.get(pop, ()),
             up=bool(gauge(catalog.POP_UP, pop)),
@@ -194,6 +197,13 @@ def _pops(store: Store) -> dict[str, PopSummary]:
             evictions=evictions.get(pop, {}),
         )
     return result
+
+
+def _most(store: Store, pop: str, app: str) -> dict[str, int]:
+    """What a guest of the app has had at most."""
+    metrics = {"memory_bytes": catalog.WORKER_MEMORY, "subrequests": catalog.WORKER_SUBREQUESTS}
+    children = {name: store.numbers[metric.name].children.get((pop, app)) for name, metric in metrics.items()}
+    return {name: int(number.value) if number else 0 for name, number in children.items()}
 
 
 def _latencies(store: Store, metric: catalog.Metric) -> dict[str, dict[str, Latency]]:

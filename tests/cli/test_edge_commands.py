@@ -29,6 +29,7 @@ POPS = [
         "duration": {"count": 1234, "p50_s": 0.00123, "p99_s": 0.0456},
         "parts": {"queue": {"count": 5, "p50_s": 0.001, "p99_s": 0.002}},
         "cpu": {"hello": {"count": 1100, "p50_s": 0.002, "p99_s": 0.061}},
+        "most": {"hello": {"memory_bytes": 129 << 20, "subrequests": 51}},
         "cold_starts": [
             {"role": "trigger", "total": {"count": 3, "p50_s": 0.02, "p99_s": 0.03},
              "phases": {"fetch": {"count": 3, "p50_s": 0.01, "p99_s": 0.015}}},
@@ -203,12 +204,13 @@ def test_pops_describe(edge, capsys):
     assert "7 instance idle" in text
     assert "1,234, 1 failed" in text
     assert "trigger      fetch      3  10.0 ms  15.0 ms" in text
-    assert "hello       1,100  2.00 ms  61.0 ms" in text
+    assert "hello       1,100  2.00 ms  61.0 ms  129 MiB    51" in text
     assert (
-        "hello would be killed on fastly because one request in a hundred used 61 ms of CPU time and the limit is 50 ms"
-        in text
-    )
-    assert "killed on akamai" not in text
+        "hello would be killed on fastly because it needed 135 MB of linear memory and the limit is 128 MB; "
+        "and one request in a hundred used 61 ms of CPU time and the limit is 50 ms; "
+        "and one request sent 51 requests of its own and the limit is 32"
+    ) in " ".join(text.split())
+    assert "killed on akamai because it needed 129 MiB" in text
     assert "not known" in text
 
 

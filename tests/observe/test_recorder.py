@@ -311,3 +311,14 @@ def test_metrics_of_filters() -> None:
 
     values[:] = [FilterValue("fra1", "shop", "auth", "counter", f"n{n}", 1, 0) for n in range(300)]
     assert recorder.store.number(catalog.FILTER_COUNTER, *key, catalog.OTHER).value > 40
+
+
+def test_the_most_that_a_guest_has_had() -> None:
+    """Memory and requests of its own, by app; what is not measured stays 0."""
+    made = Recorder(process="host1", version="0")
+    for memory, sent in ((5, 3), (9, 0), (2, 7)):
+        made.handle(served(cpu_s=0.001, memory_bytes=memory, subrequests=sent))
+    made.handle(served(app=AppName("other"), cpu_s=0.001))
+
+    assert values(made.store, catalog.WORKER_MEMORY) == {(FRA, "hello"): 9}
+    assert values(made.store, catalog.WORKER_SUBREQUESTS) == {(FRA, "hello"): 7}
