@@ -56,8 +56,14 @@ def size(value: float | None) -> str:
     return f"{value:.{0 if unit == 0 or value >= 100 else 1}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[unit]}"
 
 
+def in_unit(value: float | None, unit: str, *, exact: bool = True) -> str:
+    """A figure in the unit of a summary: `s`, `share`, `per_s`, or a number, which has a decimal place when it is a mean."""
+    shown = {"s": ms, "share": percent, "per_s": rate}.get(unit)
+    if shown is not None:
+        return shown(value)
+    return count(value) if exact or value is None else f"{value:,.1f}"
+
+
 def measured(verdict: dict[str, Any], key: str) -> str:
     """A threshold's `measured` or `limit` in its unit."""
-    value = verdict.get(key)
-    shown = {"s": ms, "share": percent, "per_s": rate}.get(str(verdict.get("unit")), count)
-    return shown(value)
+    return in_unit(verdict.get(key), str(verdict.get("unit")))

@@ -100,6 +100,7 @@ def _main(document: dict[str, Any], assets: Assets) -> list[Html | None]:
         ),
         _card("PoPs", *tables.pops_frame(), id_="pops-card"),
         tables.incidents(document),
+        tables.replications(document),
         _card("This run", *sections.circumstances(document)),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.results.report.figures import DASH, count, measured, ms, percent
+from edgesim.results.report.figures import DASH, count, in_unit, measured, ms, percent
 from edgesim.results.report.markup import Html, tag
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ POP_COLUMNS: Final = ("PoP", "city", "", "region", "requests", "failed", "p50", 
 _POP_NUMBERS: Final = 6
 """How many of the last columns are numbers."""
 _ORIGINS_SHOWN: Final = 30
+_SERVERS_SHOWN: Final = 12
 
 
 def thresholds(document: Json) -> Html:
@@ -195,9 +196,32 @@ def _moved(seen: dict[str, Json]) -> bool:
 def _served(origin: Json | None) -> Html:
     if origin is None:
         return Html(DASH)
-    pops = ", ".join(f"{pop or '(none)'} {count(n)}" for pop, n in origin["pops"].items())
+    named = list(origin["pops"].items())
+    pops = ", ".join(f"{pop or '(none)'} {count(n)}" for pop, n in named[:_SERVERS_SHOWN])
+    if len(named) > _SERVERS_SHOWN:
+        pops += f" and {len(named) - _SERVERS_SHOWN} more PoPs"
     failed = tag("span", f" {count(origin['failed'])} failed", class_="bad") if origin["failed"] else None
     return tag("span", pops, failed)
+
+
+def replications(document: Json) -> Html | None:
+    """What several runs of the same scenario come to; None when there was one."""
+    found = document.get("replications")
+    if not found:
+        return None
+    rows = []
+    for figure in found["figures"]:
+        mean, half = (in_unit(figure[key], figure["unit"], exact=False) for key in ("mean", "half_width"))
+        rows.append(
+            _row(
+                (figure["figure"], None),
+                [(mean, figure["mean"]), (f"\N{PLUS-MINUS SIGN} {half}", figure["half_width"])],
+            )
+        )
+    note = f"{count(found['count'])} runs with seeds of their own; charts and tables above are of the first"
+    interval = f"{found['confidence'] * 100:g} % confidence"
+    table = _table(_head(("figure",), ("mean", interval)), rows)
+    return tag("section", tag("h2", "Replications", tag("small", note)), table, class_="card")
 
 
 def _head(texts: Iterable[str], numbers: Iterable[str]) -> Html:

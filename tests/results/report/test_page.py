@@ -93,3 +93,26 @@ def test_a_run_without_anything_is_a_page_too():
     summary["starts"] = {}
 
     assert "no thresholds" in render(summary, assets())
+
+
+def test_replications_are_shown():
+    """Means with their confidence intervals, each in its unit; none when there was one run."""
+    summary = document(pops=3, world="simulated")
+    before = render(summary, assets())
+    figures = [
+        {"figure": "response p99", "unit": "s", "mean": 0.1234, "half_width": 0.0056},
+        {"figure": "cold starts", "unit": "count", "mean": 12.5, "half_width": None},
+    ]
+    summary["replications"] = {"count": 5, "confidence": 0.95, "figures": figures}
+    page = render(summary, assets())
+
+    assert "Replications" not in before
+    for text in ("5 runs", "95 % confidence", "response p99", "123 ms", "\N{PLUS-MINUS SIGN} 5.60 ms", "12.5"):
+        assert text in page
+
+
+def test_a_place_served_by_many_pops_names_some():
+    """A long list is cut, and says so."""
+    page = render(document(pops=40), assets())
+
+    assert " and 8 more PoPs" in page
