@@ -158,6 +158,16 @@ async def _attempt(w: World, door: Door, request: Request, pop: PopId) -> Respon
     return response
 
 
+def own_s(request: Request, response: Response, now_s: float, time_scale: float) -> float:
+    """What the edge itself has taken of a request until now: all that neither network nor worker nor origin account for.
+
+    Live that is parsing, waiting for event loops that are busy or woken late, and the hop to the PoP's process.
+    """
+    t = response.timings
+    known_s = t.queue_s + t.start_s + t.instantiate_s + t.init_s + t.execute_s + t.origin_s + t.filter_s
+    return now_s - request.arrived_s - request.network_s * time_scale - known_s
+
+
 def reason(request: Request, pop: PopId) -> Reason:
     """Why `pop` answered."""
     if pop == NO_POP:

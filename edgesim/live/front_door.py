@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from aiohttp import web
 
 from edgesim.config.validation import did_you_mean
-from edgesim.core.front_door import Door, front_door, reason
+from edgesim.core.front_door import Door, front_door, own_s, reason
 from edgesim.core.request import Connection, Request, Response
 from edgesim.errors import EdgesimError, RequestError
 from edgesim.live import hop, http_server
@@ -215,7 +215,10 @@ class FrontDoorServer:
             ("origin", t.origin_s),
         )
         parts.extend(f"{name};dur={seconds * 1e3:.3f}" for name, seconds in measured if seconds)
-        parts.append(f"total;dur={(self._w.now() - request.arrived_s) * 1e3:.3f}")
+        now_s = self._w.now()
+        edge_s = max(0.0, own_s(request, response, now_s, self._door.time_scale))
+        parts.append(f"edge;dur={edge_s * 1e3:.3f}")
+        parts.append(f"total;dur={(now_s - request.arrived_s) * 1e3:.3f}")
         return ", ".join(parts)
 
     def _explain(self, request: Request, response: Response) -> dict[str, Any]:

@@ -22,6 +22,8 @@ class Attribution(NamedTuple):
     """Modelled time on the network, as it would be at `--time-scale 1`."""
     phases: tuple[tuple[str, float], ...] = ()
     """What a cold start was spent on: `COLD_PHASES` with seconds."""
+    edge_s: float | None = None
+    """What the edge itself took: all that neither network nor worker nor origin account for (`core/front_door.py`)."""
 
 
 NOBODY: Final = Attribution("", "", "", None)

@@ -19,7 +19,7 @@ from edgesim.scenario.timeline import Mark, ServedKey
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from edgesim.results.answered import Answered
+    from edgesim.results.answered import Answered, Attribution
     from edgesim.scenario.arrivals import Arrival
     from edgesim.scenario.spec import Scenario
     from edgesim.scenario.thresholds import Threshold
@@ -108,6 +108,8 @@ class Results:
         self.marks: list[Mark] = []
         self.lag = Durations()
         """How late requests were sent: the generator's own fault."""
+        self.edge = Durations()
+        """What the edge itself took of the answered requests."""
         self.connect = Durations()
         """Time to open connections."""
         self.dropped: Counter[int] = Counter()
@@ -151,20 +153,23 @@ class Results:
         else:
             self.served[ServedKey(*where)] = 1
         self.series.add(arrival.at_s, answered, (us, index) if timed else None)
-        if answered.lag_s:
-            self.lag.record(answered.lag_s)
-        else:
-            self.lag.count_in(0, 0)
+        self.lag.record(answered.lag_s)
         if answered.status:
             self.statuses[answered.status] += 1
             self.body_bytes += answered.body_bytes
+        if about.edge_s is not None:
+            self.edge.record(about.edge_s)
         if about.start:
-            self.starts[f"{about.start} {about.role}" if about.role else about.start] += 1
-        for phase, seconds in about.phases:
-            self.cold.setdefault((about.role, phase), Durations()).record(seconds)
+            self._started(about)
         if answered.connect_s is not None:
             self.connect.record(answered.connect_s)
         self.retried += answered.retried
+
+    def _started(self, about: Attribution) -> None:
+        """Count how the answer's worker was started."""
+        self.starts[f"{about.start} {about.role}" if about.role else about.start] += 1
+        for phase, seconds in about.phases:
+            self.cold.setdefault((about.role, phase), Durations()).record(seconds)
 
     def drop(self, arrival: Arrival) -> None:
         """Count an arrival that was not sent, since too many requests were in flight."""
@@ -187,6 +192,7 @@ class Results:
         self.served.update(other.served)
         self.lag.merge(other.lag)
         self.connect.merge(other.connect)
+        self.edge.merge(other.edge)
         self.dropped.update(other.dropped)
         self.retried += other.retried
         self.body_bytes += other.body_bytes
@@ -274,6 +280,7 @@ class Results:
             "marks": [[m.entry, m.edge, m.at_s, m.error] for m in self.marks],
             "lag": self.lag.to_json(),
             "connect": self.connect.to_json(),
+            "edge": self.edge.to_json(),
             "dropped": [[phase, count] for phase, count in self.dropped.items()],
             "retried": self.retried,
             "body_bytes": self.body_bytes,
@@ -296,6 +303,7 @@ class Results:
         self.marks = [Mark(entry=e, edge=edge, at_s=at_s, error=error) for e, edge, at_s, error in state["marks"]]
         self.lag = Durations.from_json(state["lag"])
         self.connect = Durations.from_json(state["connect"])
+        self.edge = Durations.from_json(state["edge"])
         self.dropped = Counter(dict(state["dropped"]))
         self.retried = int(state["retried"])
         self.body_bytes = int(state["body_bytes"])

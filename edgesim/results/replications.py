@@ -54,6 +54,8 @@ def figures(document: Mapping[str, Any]) -> dict[str, tuple[str, float | None]]:
         f"response {name}": ("s", response[f"{name}_s"]) for name in ("p50", "p90", "p95", "p99", "mean")
     }
     out["network p50"] = ("s", network["p50_s"])
+    out["edge p50"] = ("s", document["edge"]["p50_s"])
+    out["edge p99"] = ("s", document["edge"]["p99_s"])
     out["error rate"] = ("share", totals["error_rate"])
     out["requests"] = ("count", totals["requests"])
     out["requests per second"] = ("per_s", totals["rate_per_s"])

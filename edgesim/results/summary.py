@@ -64,6 +64,7 @@ def summarise(results: Results, facts: RunFacts = _UNKNOWN) -> dict[str, Any]:
         ],
         "statuses": {str(status): count for status, count in sorted(results.statuses.items())},
         "body_bytes": results.body_bytes,
+        "edge": _quantiles(results.edge),
         "generator": {
             "lag": _quantiles(results.lag),
             "connect": _quantiles(results.connect),

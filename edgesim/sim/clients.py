@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.core.front_door import front_door
+from edgesim.core.front_door import front_door, own_s
 from edgesim.core.request import Connection, Request
 from edgesim.model.address import MAX_HOST, client_address
 from edgesim.model.geo import Place
@@ -86,6 +86,7 @@ class Clients:
         self._results = results
         self._begin_s = begin_s
         self._access = access
+        self._time_scale = simulation.door.time_scale
         self._base = key(scenario.load.seed)
         self._limit = scenario.load.max_in_flight
         self._connections: dict[tuple[int, str], _Connections] = {}
@@ -142,7 +143,8 @@ class Clients:
         self.last_s = now_s = self._simulation.kernel.now_s - self._begin_s
         start, role = response.start, response.role
         phases = _phases(response) if start in COLD_STARTS and role else ()
-        about = Attribution(response.pop, start, role, request.network_s, phases)
+        edge_s = own_s(request, response, self._simulation.kernel.now_s, self._time_scale)
+        about = Attribution(response.pop, start, role, request.network_s, phases, edge_s)
         outcome = self._violation(arrival.request, response)
         answered = Answered(
             outcome, now_s - arrival.at_s, about, response.status, 0, 0.0, None, False, segment

@@ -88,7 +88,7 @@ async def test_what_it_says_about_an_answer(bench):
     assert "Proxy-Status" not in headers
     assert (timing["start"], timing["execute"]) == ("500.000", "250.000")
     assert (timing["fetch"], timing["load"]) == ("375.000", "125.000")
-    assert set(timing) == {"net", "start", "fetch", "load", "execute", "total"}
+    assert set(timing) == {"net", "start", "fetch", "load", "execute", "edge", "total"}
     assert len(headers["X-Edge-Request-Id"]) > 8
 
 

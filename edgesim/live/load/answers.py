@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 NETWORK_METRIC: Final = "net"
 """The entry of `Server-Timing` that carries the modelled network time, unscaled."""
+EDGE_METRIC: Final = "edge"
+"""The entry that carries what the edge itself took."""
 PHASE_OF: Final = {
     "start": "start",
     "fetch": "fetch",
@@ -46,7 +48,8 @@ def attribution(headers: Headers) -> Attribution:
     phases: tuple[tuple[str, float], ...] = ()
     if start in COLD_STARTS and role in ROLES:
         phases = tuple((phase, timing[name] / 1e3) for name, phase in PHASE_OF.items() if name in timing)
-    return Attribution(pop, start, role, network_s, phases)
+    edge_s = timing[EDGE_METRIC] / 1e3 if EDGE_METRIC in timing else None
+    return Attribution(pop, start, role, network_s, phases, edge_s)
 
 
 def server_timing(value: str) -> dict[str, float]:
