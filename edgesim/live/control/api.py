@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 EVENTS_TIMEOUT_S: Final = 600.0
 """Longest stream of rollout events."""
 _EVENTS_TICK_S: Final = 5.0
+_EVENTS_PAUSE_S: Final = 0.0003
+"""Between two lines, for each PoP: 6 ms in the default world, 90 ms with 300 PoPs."""
 _ADMIN_TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
 _OPEN: Final = frozenset({"/healthz", "/metrics", "/v1/sd/prometheus"})
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -292,6 +294,8 @@ class _Api:
                 break
             # A line now and then also without news shows that the stream lives, and finds out who has gone.
             await self._control.changed(min(left_s, _EVENTS_TICK_S))
+            # Each line is about every PoP: without a pause the work would grow with the square of their number.
+            await asyncio.sleep(min(left_s, len(progress.pops) * _EVENTS_PAUSE_S))
         await response.write_eof()
         return response
 
