@@ -39,7 +39,7 @@ def validate(file: Path, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.argument("file", type=click.Path(path_type=Path), required=False, envvar="EDGESIM_TOPOLOGY")
 @json_option
 def show(file: Path | None, as_json: bool) -> None:
     """Draw the world of FILE, or else of the file that `edgesim up` takes: a map with its PoPs, and its regions."""

@@ -105,8 +105,9 @@ def test_show(monkeypatch, capsys):
 
 
 def test_show_without_a_file(monkeypatch, tmp_path, capsys):
-    """The world that `edgesim up` would take: topology.yaml here, else the one that ships."""
+    """The world that `edgesim up` would take: EDGESIM_TOPOLOGY, else topology.yaml here, else the one that ships."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EDGESIM_TOPOLOGY", raising=False)
 
     assert run(["topology", "show"]) == 0
     assert "world-20" in capsys.readouterr().out
@@ -115,6 +116,9 @@ def test_show_without_a_file(monkeypatch, tmp_path, capsys):
     )
     assert run(["topology", "show"]) == 0
     assert "mine has 1 PoP in 1 country and 1 region" in capsys.readouterr().out
+    monkeypatch.setenv("EDGESIM_TOPOLOGY", str(resource_path("topology.yaml")))
+    assert run(["topology", "show"]) == 0
+    assert "world-20" in capsys.readouterr().out
 
 
 def test_show_as_json(capsys):
