@@ -12,6 +12,7 @@ from edgesim.errors import PortInUseError
 from edgesim.live.broker import make_broker
 from edgesim.live.control import views
 from edgesim.live.control.api import build_app
+from edgesim.live.control.http_log import http_log
 from edgesim.live.control.service import ControlPlane
 from edgesim.live.http_server import BACKLOG
 from edgesim.live.metrics import collect_stats, metrics_handler
@@ -78,7 +79,9 @@ class ControlRole:
             metrics=metrics_handler(self._recorder),
         )
         # A coded upload is taken byte for byte: what is small on the wire stays small here.
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, auto_decompress=False)
+        self._runner = web.AppRunner(
+            app, access_log=None, logger=http_log(), handle_signals=False, auto_decompress=False
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, LOOPBACK, config.port, backlog=BACKLOG)
         try:
