@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+import json
 import re
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft7Validator
 
 from edgesim.config.resources import resource_path
 from edgesim.observe import catalog
@@ -75,6 +78,17 @@ def test_every_metric_is_on_a_dashboard_or_in_an_alert() -> None:
     metrics = {metric.name for metric in CATALOG.values() if not shown & set(sample_names(metric))}
 
     assert metrics == unseen
+
+
+@EACH_BOARD
+def test_dashboards_are_valid_by_grafanas_own_types(board: dict[str, Any]) -> None:
+    """Against the types that Grafana 13.2.3 publishes, as JSON Schema; a mistake would be found."""
+    validator = Draft7Validator(json.loads(Path(__file__).with_name("grafana-dashboard.schema.json").read_text()))
+    wrong = copy.deepcopy(board)
+    wrong["panels"][1]["gridPos"]["w"] = "six"
+
+    assert [error.message for error in validator.iter_errors(board)] == []
+    assert len(list(validator.iter_errors(wrong))) == 1
 
 
 @EACH
