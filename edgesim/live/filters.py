@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from edgesim.core.request import Response
 from edgesim.errors import EdgesimError, StartError
-from edgesim.model.http import header
+from edgesim.model.http import BODILESS, header
 from edgesim.observe.recorder import FilterValue
 from edgesim.wasm.guest import GuestRequest
 from edgesim.wasm.proxy.bodies import FilteredBody
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from edgesim.wasm.proxy.run import FilterRun
     from edgesim.wasm.runtime import Runtime
 
-_BODILESS: Final = (204, 304)
 _KINDS: Final[dict[Metric, Literal["counter", "gauge", "histogram"]]] = {
     Metric.COUNTER: "counter", Metric.GAUGE: "gauge", Metric.HISTOGRAM: "histogram",
 }  # fmt: skip
@@ -95,7 +94,7 @@ async def filter_request(worker: Worker, request: Request, filtering: Filtering)
 async def filter_response(request: Request, response: Response, filtering: Filtering) -> None:
     """See World.filter_response."""
     run: FilterRun = filtering.handle
-    empty = request.method == "HEAD" or response.status in _BODILESS
+    empty = request.method == "HEAD" or response.status in BODILESS
     response.status, response.headers, response.body = await run.on_response(
         response.status, response.headers, response.body, empty=empty
     )

@@ -19,7 +19,7 @@ from multidict import CIMultiDict
 from edgesim.errors import EdgesimError, GuestOutputError, RequestError
 from edgesim.live.client_fields import PREFIX
 from edgesim.live.trailers import Tail, announce, write_trailers
-from edgesim.model.http import HOP_BY_HOP
+from edgesim.model.http import BODILESS, HOP_BY_HOP
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -149,22 +149,14 @@ async def send(
         GuestOutputError: it ended before the `content-length` that its sender had announced; likewise.
     """
     headers.setdefault("server", SERVER)
+    if status == 205:
+        body = _without_body(headers, body)
     if isinstance(body, bytes):
-        if request.method != "HEAD":
-            headers.popall("content-length", None)
-            if (
-                len(body) <= SMALL_BYTES
-                and request.version == HttpVersion11
-                and request.keep_alive
-                and status >= 200
-                and status not in (204, 304)
-            ):
-                return _SmallResponse(status, headers, body)
-        return web.Response(status=status, headers=headers, body=body)
+        return _whole(request, status, headers, body)
     if _WAITING in request:  # whoever makes this body may still read the client's
         request[_WAITING].invite()
     response = web.StreamResponse(status=status, headers=headers)
-    has_body = request.method != "HEAD" and status not in (204, 304)  # RFC 9110 §6.4.1
+    has_body = request.method != "HEAD" and status not in BODILESS  # RFC 9110 §6.4.1
     announced = headers.get("content-length")
     # For a client of HTTP/1.0 the end of the connection is that of the body.
     chunked = announced is None and has_body and request.version >= HttpVersion11
@@ -186,6 +178,30 @@ async def send(
     finally:
         body.close()
     return response
+
+
+def _whole(request: web.BaseRequest, status: int, headers: CIMultiDict[str], body: bytes) -> web.StreamResponse:
+    """An answer whose body is here, for aiohttp to send."""
+    if request.method != "HEAD":
+        headers.popall("content-length", None)
+        if (
+            len(body) <= SMALL_BYTES
+            and request.version == HttpVersion11
+            and request.keep_alive
+            and status >= 200
+            and status not in (204, 304)
+        ):
+            return _SmallResponse(status, headers, body)
+    return web.Response(status=status, headers=headers, body=body)
+
+
+def _without_body(headers: CIMultiDict[str], body: bytes | Body) -> bytes:
+    """Of a 205, which has no content but, other than 204 and 304, a framing that says so (RFC 9110 §15.3.6)."""
+    if not isinstance(body, bytes):
+        body.close()
+    for name in ("content-length", "content-type"):
+        headers.popall(name, None)
+    return b""
 
 
 async def _pass_on(body: Body, response: web.StreamResponse, announced: str | None) -> None:

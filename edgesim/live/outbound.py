@@ -25,7 +25,7 @@ from edgesim.live.http_client import fields_of, next_chunk
 from edgesim.live.http_server import FIELD_BYTES_MAX, FIELDS_MAX, to_multidict
 from edgesim.live.outbound_errors import ProhibitedAddressError, outbound_error
 from edgesim.live.trailers import TrailedPayload
-from edgesim.model.http import BytesBody
+from edgesim.model.http import BODILESS, BytesBody
 from edgesim.model.outbound import PORTS, SELF, is_localhost, is_special, parse_address, parse_allowed_host
 from edgesim.wasm.outbound import OutboundError, OutboundResponse
 
@@ -224,7 +224,7 @@ async def _exchange(
         raise OutboundError("HTTP-upgrade-failed")
     between_s = BETWEEN_BYTES_S if request.between_bytes_timeout_s is None else request.between_bytes_timeout_s
     content: Body = _AnswerBody(answer, between_s, upload)
-    if request.method == "HEAD" or answer.status in (204, 304):
+    if request.method == "HEAD" or answer.status in BODILESS:
         content.close()
         content = BytesBody(b"")
     return OutboundResponse(status=answer.status, headers=fields_of(answer), body=content, trailers=content.trailers)

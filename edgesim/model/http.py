@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 """Header fields in their order, names in lowercase, values as received."""
@@ -11,6 +11,10 @@ HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "transfer-encoding", "upgrade"}
 )  # fmt: skip
 """Fields that end at each hop (RFC 9110 §7.6.1)."""
+
+
+BODILESS: Final = frozenset({204, 205, 304})
+"""Statuses without content (RFC 9110 §15.3.5, §15.3.6, §15.4.5)."""
 
 
 class Body(Protocol):

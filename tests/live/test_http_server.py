@@ -232,3 +232,21 @@ async def test_leave_to_send_comes_before_the_head_of_a_streamed_answer(serve):
     assert rest.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"hello" in rest
     assert b"100 Continue" not in rest
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_205_has_no_body(serve, streamed):
+    """Whatever its sender writes; its length says so, and the connection can go on."""
+    body = CountedBody(3) if streamed else b"not wanted"
+
+    async def reset(request):
+        return await send(request, 205, CIMultiDict({"content-length": "10"}), body)
+
+    ask = await serve(reset)
+    answer = await ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + get())
+    heads = answer.lower().split(b"\r\n\r\n")
+
+    assert [head.split(b"\r\n")[0] for head in heads] == [b"http/1.1 205 reset content"] * 2 + [b""]
+    assert all(b"content-length: 0" in head for head in heads[:2])
+    if streamed:
+        assert (body.pulled, body.closed) == (0, 2)

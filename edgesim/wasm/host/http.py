@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edgesim.errors import GuestOutputError
+from edgesim.model.http import BODILESS
 from edgesim.wasm.guest import Suspend
 from edgesim.wasm.host.bodies import IncomingBody, OutgoingBody
 from edgesim.wasm.host.fields import Fields, content_length, from_headers
@@ -157,7 +158,7 @@ def set_response(guest: ComponentGuest, outparam: ResponseOutparam, result: Outg
     if declared and content_length(result.fields) is None:
         raise GuestOutputError(f"the worker's Content-Length is malformed: {declared[0][:40]!r}")
     guest.output.send_head(result.status, result.fields.headers())
-    if guest.request.method == "HEAD" or result.status in (204, 304):
+    if guest.request.method == "HEAD" or result.status in BODILESS:
         result.body.discard()
     else:
         result.body.connect(guest.output)

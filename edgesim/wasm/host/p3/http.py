@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import GuestOutputError
+from edgesim.model.http import BODILESS
 from edgesim.wasm.flat.async_channel import Channel, HostFuture, ValueSink
 from edgesim.wasm.flat.p3_body import BodySink, code_of
 from edgesim.wasm.guest import Input, RequestPipe, Suspend
@@ -115,7 +116,7 @@ def send_response(guest: AsyncGuest, result: Response | Err) -> None:
         raise GuestOutputError(f"the worker's Content-Length is malformed: {declared[0][:40]!r}")
     body = OutgoingBody("response", content_length(result.fields))
     guest.output.send_head(result.status, result.fields.headers())
-    if guest.request.method == "HEAD" or result.status in (204, 304):
+    if guest.request.method == "HEAD" or result.status in BODILESS:
         body.discard()
     else:
         body.connect(guest.output)
