@@ -41,10 +41,11 @@ _COMPONENT: Final = b"\x00asm\x0d\x00\x01\x00"
 class Costs:
     """The profiles that a run draws from: those that were named, else the one that ships."""
 
-    def __init__(self, files: tuple[Path, ...]) -> None:
+    def __init__(self, files: tuple[Path, ...], *, ideal: bool = False) -> None:
         self.default = read_profile(resource_path(DEFAULT_PROFILE))
         self.named = [read_profile(file) for file in files]
-        self.files = files
+        self.ideal = ideal
+        """Whether the edge's own share is left out."""
         self.measured: dict[Digest, Measured] = {}
         self.sources: dict[str, dict[str, str]] = {}
         """Component with the beginning of its digest, and what its costs are taken from, for people."""
@@ -66,6 +67,8 @@ class Costs:
     @property
     def edge(self) -> EdgeProfile | None:
         """The edge's own share, from the first profile that has one."""
+        if self.ideal:
+            return None
         return next((p.edge for p in (*self.named, self.default) if p.edge is not None), None)
 
     @property
@@ -209,13 +212,13 @@ class SimulatedWorld:
     def facts(self, seed: int) -> RunFacts:
         """What the summary says about the circumstances: nothing that another run would not repeat."""
         processes = f" --processes {self.processes}" if self.processes != PROCESSES else ""
-        prefetch = "" if self.prefetch else " --no-prefetch"
+        flags = ("" if self.prefetch else " --no-prefetch") + (" --ideal" if self.costs.ideal else "")
         pops = tuple(
             PopPlace(pop=p.id, city=p.city, country=p.country, region=p.region, at=p.at) for p in self.topology.pops
         )
         return RunFacts(
             world="simulated",
-            command=f"edgesim sim run {self.file} --seed {seed}{processes}{prefetch}",
+            command=f"edgesim sim run {self.file} --seed {seed}{processes}{flags}",
             time_scale=self.topology.network.time_scale,
             pops=pops,
             profile=self.costs.facts(),
@@ -242,6 +245,7 @@ def prepare(
     app_path: Path | None,
     prefetch: bool,
     profiles: tuple[Path, ...],
+    ideal: bool,
 ) -> SimulatedWorld:
     """Read everything that a run of the scenario needs.
 
@@ -259,7 +263,7 @@ def prepare(
         "origin": set(world.origins),
     }
     check_names(scenario, known, "this world")
-    costs = Costs(profiles)
+    costs = Costs(profiles, ideal=ideal)
     apps = SourceApps(costs, Path())
     app = AppName(scenario.target.app)
     path = str(app_path or _shipped(app))

@@ -46,6 +46,7 @@ def command() -> None:
 )
 @click.option("--profile", "profiles", type=click.Path(path_type=Path), multiple=True, metavar="FILE",
               help="What workers cost, from `edgesim profile`; may be repeated.  [default: one that ships]")  # fmt: skip
+@click.option("--ideal", is_flag=True, help="Leave out what the edge's own processes on one machine take.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Another seed than the scenario's.")
 @click.option("--replications", type=click.IntRange(1, 1000), default=1, show_default=True,
               help="Run it so many times with seeds of their own, and give means with 95 % confidence intervals.")  # fmt: skip
