@@ -217,6 +217,8 @@ def _thresholds(document: dict[str, Any]) -> None:
     for name in document["left_down"]:
         kind, ident = name.split(" ")
         note(f"{name} is still down; bring it back with `edgesim {kind}s restart {ident}`")
+    for pop in document["left_drained"]:
+        note(f"pop {pop} is still drained; put it back with `edgesim pops undrain {pop}`")
     conclusion = document["conclusion"]
     out.print(f"[{_COLORS[conclusion]}]{conclusion}[/]")
 

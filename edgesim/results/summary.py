@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesim import __version__
 from edgesim.results.answered import COLD_PHASES, ROLES
 from edgesim.results.facts import RunFacts
-from edgesim.scenario.steps import Power
+from edgesim.scenario.steps import Power, Steer
 from edgesim.scenario.thresholds import judge
 from edgesim.scenario.timeline import incidents
 
@@ -84,6 +84,7 @@ def summarise(results: Results, facts: RunFacts = _UNKNOWN) -> dict[str, Any]:
         ],
         "timeline_failures": failures,
         "left_down": left_down(results),
+        "left_drained": left_drained(results),
         "incidents": [_incident(i) for i in incidents(scenario.timeline, results.marks, results.served.items())],
         "places": {"pops": [_place(place) for place in facts.pops], "metros": _metros(scenario.populations)},
         "served": _served(results),
@@ -124,6 +125,19 @@ def left_down(results: Results) -> list[str]:
             elif action.verb == "restart" and mark.edge == "end" and not mark.error:
                 down.pop(name, None)
     return list(down)
+
+
+def left_drained(results: Results) -> list[str]:
+    """Ids of PoPs that were drained and are not back in service."""
+    drained: dict[str, None] = {}
+    for mark in results.marks:
+        action = results.scenario.timeline[mark.entry].step.action()
+        if isinstance(action, Steer) and mark.edge == "end" and not mark.error:
+            if action.verb == "drain":
+                drained[action.pop] = None
+            else:
+                drained.pop(action.pop, None)
+    return list(drained)
 
 
 def _scenario(scenario: Scenario) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,8 +11,10 @@ from edgesim.model.geo import LatLon
 from edgesim.results.answered import Answered, Attribution
 from edgesim.results.collect import Results
 from edgesim.results.facts import PopPlace, RunFacts
-from edgesim.results.summary import left_down, summarise
+from edgesim.results.summary import left_down, left_drained, summarise
 from edgesim.scenario.arrivals import Arrival
+from edgesim.scenario.spec import TimelineEntry
+from edgesim.scenario.steps import drain, undrain
 from edgesim.scenario.timeline import Mark
 from tests.live.load.scenarios import BASE
 
@@ -99,3 +102,16 @@ def test_the_document_says_how_the_run_went_over_time_and_where() -> None:
         {"population": "asia", "metro": "Tokyo", "pop": "nrt1", "requests": 10, "failed": 1},
     ]
     assert sum(count for *_, count in document["totals"]["distribution"]) == document["totals"]["response"]["count"]
+
+
+@pytest.mark.parametrize(("marks", "left"), [(0, []), (2, ["gru1"]), (4, [])])
+def test_what_is_left_drained_is_said(marks: int, left: list[str]) -> None:
+    """A drain without an undrain."""
+    steps = (drain.Step(pop="gru1"), undrain.Step(pop="gru1"))
+    timeline = tuple(TimelineEntry(at_s=n / 4, step=step, label=f"{n}") for n, step in enumerate(steps))
+    found = Results(replace(BASE, timeline=timeline))
+    found.marks = [Mark(entry=e, edge=edge, at_s=0.25 * (n + 1)) for n, (e, edge) in enumerate(EDGES[:marks])]
+
+    assert left_drained(found) == left
+    assert summarise(found)["left_drained"] == left
+    assert [i["label"] for i in summarise(found)["incidents"]] == ["0"] * bool(marks)
