@@ -19,6 +19,8 @@ from edgesim.errors import EdgesimError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from textual.events import Resize
+
     from edgesim.cli._top_data import PopNow, Top
 
     Ask = Callable[[], Awaitable[list[dict[str, Any]]]]
@@ -43,6 +45,8 @@ class Column:
     """What is compared; None sorts last, whichever way."""
     fits: int = 0
     """Texts are given their own length up to this."""
+    least: int = 0
+    """Left out of terminals narrower than this."""
 
     @property
     def number(self) -> bool:
@@ -74,18 +78,18 @@ def _text(name: str) -> Callable[[PopNow], Text]:
 
 COLUMNS: Final = (
     Column("pop", "PoP", "n", 8, _text("pop"), lambda p: p.pop, fits=24),
-    Column("city", "city", "", 8, _text("city"), lambda p: p.city, fits=24),
-    Column("region", "region", "g", 8, _text("region"), lambda p: p.region, fits=16),
+    Column("city", "city", "", 8, _text("city"), lambda p: p.city, fits=24, least=132),
+    Column("region", "region", "g", 8, _text("region"), lambda p: p.region, fits=16, least=108),
     Column("state", "state", "t", 8, lambda p: Text(p.state, STATE_COLORS.get(p.state, "yellow")), lambda p: p.state),
     Column("p99", "p99", "p", -9, _p99, lambda p: p.p99_s),
-    Column("p50", "p50", "", -9, lambda p: _number(ms(p.p50_s)), lambda p: p.p50_s),
+    Column("p50", "p50", "", -9, lambda p: _number(ms(p.p50_s)), lambda p: p.p50_s, least=96),
     Column("rate", "req/s", "r", -8, lambda p: _number(_rate(p.rate)), lambda p: p.rate),
     Column("failed", "failed/s", "f", -10,
-           lambda p: _number(_rate(p.failed_rate), "red" if p.failed_rate else ""), lambda p: p.failed_rate),
+           lambda p: _number(_rate(p.failed_rate), "red" if p.failed_rate else ""), lambda p: p.failed_rate, least=120),
     Column("cold", "cold", "c", -7, lambda p: _number(count(p.cold), "cyan" if p.cold else "dim"), lambda p: p.cold),
     Column("queue", "queue", "u", -7, lambda p: _number(count(p.queued), "yellow" if p.queued else "dim"), lambda p: p.queued),
     Column("busy", "busy", "b", -8, lambda p: _number(f"{p.busy}/{p.slots}" if p.slots else "-"), lambda p: p.busy / max(p.slots, 1)),
-    Column("memory", "memory", "m", -11, lambda p: _number(f"{p.loaded_bytes / (1 << 20):.1f} MiB"), lambda p: p.loaded_bytes),
+    Column("memory", "memory", "m", -11, lambda p: _number(f"{p.loaded_bytes / (1 << 20):.1f} MiB"), lambda p: p.loaded_bytes, least=84),
     Column("apps", "apps", "", 8, _text("apps"), lambda p: p.apps, fits=40),
 )  # fmt: skip
 _BY_KEY: Final = {column.key: column for column in COLUMNS}
@@ -133,6 +137,8 @@ class TopApp(App[None]):
         self._words = text.lower().split()
         self._first_text = text
         self._sort, self._down = "p99", True
+        self._columns: list[Column] = []
+        self._width = 0
         self._shown: dict[str, tuple[Text, ...]] = {}
         """Cells as they stand in the table, by PoP."""
         self._problem = ""
@@ -149,12 +155,30 @@ class TopApp(App[None]):
 
     async def on_mount(self) -> None:
         """Ask at once, then again and again."""
-        table = self._table
-        for column in COLUMNS:
-            table.add_column(self._title(column), key=column.key, width=abs(column.width))
+        self._width = self.size.width
+        self._lay_out()
         self._close_filter()
         await self.refresh_pops()
         self.set_interval(self._interval_s, self.refresh_pops)
+
+    def on_resize(self, event: Resize) -> None:
+        """Other columns may fit now."""
+        self._width = event.size.width  # `size` still says what it was
+        if self._columns != self._fitting():
+            self._lay_out()
+            self._show_rows()
+        self._show_head()
+
+    def _fitting(self) -> list[Column]:
+        return [column for column in COLUMNS if column.least <= self._width]
+
+    def _lay_out(self) -> None:
+        """Begin the table anew, with the columns that fit."""
+        self._columns = self._fitting()
+        self._table.clear(columns=True)
+        self._shown = {}
+        for column in self._columns:
+            self._table.add_column(self._title(column), key=column.key, width=abs(column.width))
 
     async def refresh_pops(self) -> None:
         """Ask, and show the answer; a control plane that is away is said, not raised."""
@@ -195,15 +219,15 @@ class TopApp(App[None]):
         if self._shown.keys() != {pop.pop for pop in pops}:
             table.clear()
             self._shown = {}
-            for column, drawn in zip(COLUMNS, table.ordered_columns, strict=True):
+            for column, drawn in zip(self._columns, table.ordered_columns, strict=True):
                 drawn.width = column.width_for(pops)
         for pop in pops:
-            cells = tuple(column.cell(pop) for column in COLUMNS)
+            cells = tuple(column.cell(pop) for column in self._columns)
             before = self._shown.get(pop.pop)
             if before is None:
                 table.add_row(*cells, key=pop.pop)
             else:
-                for column, old, new in zip(COLUMNS, before, cells, strict=True):
+                for column, old, new in zip(self._columns, before, cells, strict=True):
                     if old != new or old.style != new.style:
                         table.update_cell(pop.pop, column.key, new)
             self._shown[pop.pop] = cells
@@ -218,10 +242,11 @@ class TopApp(App[None]):
         figures = [
             ("" if totals.ready == totals.pops else "yellow", f"{totals.ready}/{totals.pops} PoPs ready"), ("", f"{_rate(totals.rate)} req/s"),
             ("red" if totals.failed_rate else "", f"{_rate(totals.failed_rate)} failed/s"),
-            ("", f"p50 {ms(totals.p50_s)}"), ("", f"p99 {ms(totals.p99_s)}"), ("", f"{count(totals.cold)} cold"),
+            ("", f"p99 {ms(totals.p99_s)}"), ("", f"p50 {ms(totals.p50_s)}"), ("", f"{count(totals.cold)} cold"),
         ]  # fmt: skip
-        line = Text("edgesim top  ", style="bold")
-        for style, text in figures:
+        wide = self._width >= 100
+        line = Text("edgesim top  " if wide else "", style="bold")
+        for style, text in figures if wide else figures[:4]:
             line.append(f" {text} ", style=f"not bold {style}".strip())
         line.append("\n")
         if self._problem:
@@ -257,7 +282,7 @@ class TopApp(App[None]):
         column = _BY_KEY[key]
         self._down = not self._down if key == self._sort else column.number
         self._sort = key
-        for each, header in zip(COLUMNS, self._table.ordered_columns, strict=True):
+        for each, header in zip(self._columns, self._table.ordered_columns, strict=True):
             header.label = self._title(each)
         self._show_rows()
         self._show_head()

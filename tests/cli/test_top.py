@@ -275,3 +275,24 @@ def test_without_textual_it_says_how_to_install_it(monkeypatch, capsys):
 
     assert code == 2
     assert "pip install 'edgesim[tui]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("width", "there", "missing"), [(80, "busy", "memory"), (100, "memory", "region"), (150, "city", "")]
+)
+async def test_narrow_terminals_have_fewer_columns(clock, width, there, missing):
+    """What matters most stays, the head has two lines, and a wider window brings the others back."""
+    app = app_of(Edge(20))
+    async with app.run_test(size=(width, 24)) as pilot:
+        await second_answer(app, clock, pilot)
+        keys = {column.value for column in app.query_one("#pops", DataTable).columns}
+        lines = str(app.query_one("#head", Static).render()).splitlines()
+        await pilot.resize_terminal(160, 24)
+        await pilot.pause()
+        wide = len(app.query_one("#pops", DataTable).columns)
+        rows = app.query_one("#pops", DataTable).row_count
+
+    assert there in keys
+    assert missing not in keys
+    assert [len(line) <= width - 2 for line in lines] == [True, True]
+    assert (wide, rows) == (len(COLUMNS), 20)
