@@ -71,6 +71,23 @@ _SERIES: Json = _object(
     ),
 )
 
+_SCENARIO: Json = _object(
+    name=TEXT,
+    description=TEXT,
+    target=TEXT,
+    seed=COUNT,
+    arrivals=_one_of("poisson", "constant"),
+    duration_s=NUMBER,
+)
+_RUN: Json = _object(
+    world=_one_of("live", "simulated"),
+    command=TEXT,
+    started_at=TEXT,
+    time_scale=MAYBE,
+    versions=_map(TEXT),
+    profile={"type": ["object", "null"]},
+)
+
 
 def summary_schema() -> Json:
     """The schema. Every array of `series` has one item per interval."""
@@ -88,22 +105,8 @@ def summary_schema() -> Json:
             edgesim={**TEXT, "description": "Version that wrote this."},
             conclusion=_one_of("passed", "failed", "inconclusive", "interrupted"),
             exit_code=_one_of(0, 98, 99, 130),
-            scenario=_object(
-                name=TEXT,
-                description=TEXT,
-                target=TEXT,
-                seed=COUNT,
-                arrivals=_one_of("poisson", "constant"),
-                duration_s=NUMBER,
-            ),
-            run=_object(
-                world=_one_of("live", "simulated"),
-                command=TEXT,
-                started_at=TEXT,
-                time_scale=MAYBE,
-                versions=_map(TEXT),
-                profile={"type": ["object", "null"]},
-            ),
+            scenario=_SCENARIO,
+            run=_RUN,
             aborted={**TEXT, "description": "The threshold that ended the run early; empty when none did."},
             unchecked={**TEXTS, "description": "What a simulated answer could not be checked for."},
             elapsed_s=NUMBER,
