@@ -46,7 +46,7 @@ _BY_TYPE: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
     ((ssl.SSLError,), "TLS-protocol-error"),
     ((LineTooLong,), "HTTP-response-header-section-size"),
     ((TransferEncodingError, aiohttp.ClientPayloadError), "HTTP-response-incomplete"),
-    ((aiohttp.ServerDisconnectedError,), "connection-terminated"),
+    ((aiohttp.ServerDisconnectedError, ConnectionResetError, ConnectionAbortedError), "connection-terminated"),
     ((aiohttp.InvalidURL, UnicodeError), "HTTP-request-URI-invalid"),
     ((aiohttp.ClientResponseError,), "HTTP-protocol-error"),
 )
