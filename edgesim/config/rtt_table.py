@@ -34,14 +34,15 @@ def load_rtt_table(path: Path) -> list[tuple[LatLon, LatLon, float]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"cannot read the table {path}: {exc}", help="name a CSV file in UTF-8") from exc
+        reason = (exc.strerror if isinstance(exc, OSError) else "") or "it is no text in UTF-8"
+        raise UsageError(f"cannot read the table {path}: {reason}", help="name a CSV file in UTF-8") from exc
     reader = csv.DictReader(StringIO(text))
     names = reader.fieldnames or []
     time = next((name for name in _TIMES if name in names), "")
     missing = [name for name in _PLACES if name not in names] + ([] if time else [" or ".join(_TIMES)])
     if missing:
         hint = f"its columns are {clip(', '.join(names), 200)}" if names else ""
-        raise ConfigError([_problem(path, 1, missing[0], f"no column {', '.join(missing)}", hint)])
+        raise ConfigError([_problem(path, 1, "", f"no column {', '.join(missing)}", hint)])
     table: list[tuple[LatLon, LatLon, float]] = []
     problems: list[Problem] = []
     for number, row in enumerate(reader):

@@ -50,6 +50,7 @@ async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
     life = pop.incarnation
     request.queue_s = request.start_s = 0.0
     response = CLIENT_GONE
+    failing_version = 0
     try:
         serving = pop.apps.get(request.app)
         if serving is None:
@@ -61,6 +62,7 @@ async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
     except PopUnreachableError:  # the PoP was killed: the front door's business
         raise
     except EdgesimError as error:
+        failing_version = serving.release.version if serving is not None else 0
         response = failure(error, pop)
         response.timings.queue_s, response.timings.start_s = request.queue_s, request.start_s
         if isinstance(error, GuestError) and error.cost is not None:
@@ -69,6 +71,8 @@ async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
     finally:
         if pop.incarnation == life:
             served = _served(request, pop, response, w.now() - began_s)
+            if failing_version:  # no version has answered; metrics say which one has not
+                served.version = failing_version
             if isinstance(response.body, bytes):
                 w.publish(served)
             else:

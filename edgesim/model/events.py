@@ -18,6 +18,7 @@ class RequestServed:
     pop: PopId
     app: AppName
     version: int
+    """The version that answered, or failed to; 0 when the app is not there."""
     outcome: Outcome
     start: Start
     role: Role

@@ -182,6 +182,8 @@ def test_foreseen_errors_are_answers(error, outcome, status):
     assert (response.outcome, response.status, response.pop) == (outcome, status, FRA)
     assert (response.error, response.detail) == (error.proxy_error, f"{error.code}: x")
     assert [(e.outcome, e.status) for e in bench.served()] == [(outcome, status)]
+    # No version has answered, but metrics have to tell a canary's errors from others.
+    assert (response.version, [e.version for e in bench.served()]) == (0, [1])
 
 
 def test_no_app_and_no_route():
@@ -193,6 +195,7 @@ def test_no_app_and_no_route():
     assert (missing.status, missing.outcome, missing.error) == (404, "no_app", "destination_not_found")
     assert (origin.body, origin.version, origin.start, origin.pop) == (b"origin\n", 1, "", FRA)
     assert bench.guests.seen == []
+    assert [e.version for e in bench.served()] == [0, 1]
 
 
 def test_a_start_that_fails_is_tried_again_by_the_next():
