@@ -28,11 +28,10 @@ LONG_MODULES: dict[str, int] = {}
 # Files outside tests/e2e that may call sleep, with the reason.
 SLEEPERS = {
     "tests/contract/test_guest_abi.py": "watches the loop's own timers while guests spin",
-    "tests/guests/py/app.py": "a guest's own timer, on a host that is tested",
+    "tests/guests/py/app.py": "the guest's /timer: Python's sleep inside the guest is what the host's clock and poll are tested with",
     "tests/live/control/test_service.py": "epochs are milliseconds of the clock: a second one takes a second millisecond",
     "tests/live/test_metrics.py": "sleeps on a virtual loop",
     "tests/parity/harness.py": "sleeps on a virtual loop",
-    "tests/support/prometheus.py": "polls a real Prometheus; used by tests marked e2e only",
 }
 
 BANNED_CALLS = {

@@ -17,7 +17,7 @@ from jsonschema import Draft7Validator
 from edgesim.config.resources import resource_path
 from edgesim.observe import catalog
 from edgesim.observe.catalog import CATALOG, sample_names
-from tests.support.prometheus import VARIABLES, dashboards, expand, metric_names, panels
+from tests.support.boards import VARIABLES, dashboards, expand, metric_names, panels
 
 FOLDER = resource_path("dashboards")
 DASHBOARDS = dashboards()

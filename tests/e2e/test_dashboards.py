@@ -25,18 +25,18 @@ from edgesim.live.metrics import collect_stats, metrics_handler, stats_handler, 
 from edgesim.model.events import ColdStarted, RequestRouted
 from edgesim.model.ids import PopId
 from edgesim.observe.recorder import Recorder
-from tests.support.events import APP, traffic
-from tests.support.prometheus import (
+from tests.e2e.prometheus import (
     check_dashboard,
     check_p99,
     check_rules,
-    dashboards,
     discovery_config,
     query,
     running_prometheus,
     scrape_config,
     until,
 )
+from tests.support.boards import dashboards
+from tests.support.events import APP, traffic
 
 pytestmark = pytest.mark.e2e
 POPS = ("fra1", "gru1", "nrt1", "jnb1")

@@ -15,16 +15,16 @@ import pytest
 
 from edgesim.observe.summary import Summary
 from tests.e2e.edge import WORKERS, Edge, free_ports, running_edge
-from tests.support.prometheus import (
+from tests.e2e.prometheus import (
     check_dashboard,
     check_p99,
     check_rules,
-    dashboards,
     discovery_config,
     query,
     running_prometheus,
     until,
 )
+from tests.support.boards import dashboards
 
 pytestmark = pytest.mark.e2e
 

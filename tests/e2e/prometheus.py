@@ -1,4 +1,4 @@
-"""A real Prometheus for tests, and the checks that dashboards are made of.
+"""A real Prometheus, and the checks that dashboards are made of.
 
 `running_prometheus` starts one on loopback; `check_dashboard` sends it each query of a dashboard; `check_p99` compares its
 answers with edgesim's own summary. All checks return a list of failures, empty when everything is right.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import re
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from edgesim.config.resources import resource_path
 from edgesim.observe import catalog
 from edgesim.observe.histogram import EDGES_S
 from edgesim.observe.summary import DEPLOY_ROLE, Summary
+from tests.support.boards import expand, panels
 from tests.support.tools import require_tool
 
 
@@ -110,23 +110,6 @@ async def until(url: str, expr: str, *, timeout_s: float = 30.0) -> list[dict[st
     return found
 
 
-VARIABLES = ("region", "pop", "app", "version", "scenario")
-"""What the reader of a dashboard chooses."""
-
-
-def expand(expr: str, *, rate_interval: str = "4s", chosen: str = ".*") -> str:
-    """A dashboard's query with Grafana's variables filled in: everything is chosen."""
-    for name in VARIABLES:
-        expr = expr.replace(f"${name}", chosen)
-    return expr.replace("$__rate_interval", rate_interval)
-
-
-def dashboards() -> dict[str, dict[str, Any]]:
-    """The committed dashboards by file name."""
-    files = sorted(resource_path("dashboards").glob("edgesim-*.json"))
-    return {file.name: json.loads(file.read_text()) for file in files}
-
-
 async def check_dashboard(url: str, dashboard: Mapping[str, Any], *, seconds: float = 60.0) -> list[str]:
     """Send each query of `dashboard` to the Prometheus at `url`.
 
@@ -198,19 +181,6 @@ async def check_p99(url: str, summary: Summary) -> list[str]:
     if not any(key[0] == "phase" and key[-1] != DEPLOY_ROLE for key in expected):
         failures.append("the summary has no cold start of a request")
     return failures
-
-
-def panels(dashboard: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The panels that show something: rows are left out, panels inside them are not."""
-    found = []
-    for panel in dashboard["panels"]:
-        found += [panel] if panel["type"] != "row" else panel.get("panels") or []
-    return found
-
-
-def metric_names(expr: str) -> set[str]:
-    """Names of edgesim's samples in a query."""
-    return set(re.findall(r"\bedgesim_[a-z_]+", expr))
 
 
 class PrometheusError(AssertionError):
