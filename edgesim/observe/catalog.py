@@ -47,7 +47,7 @@ REQUESTS: Final = Metric(
 VERSION_REQUESTS: Final = Metric(
     name="edgesim_version_requests_total",
     kind="counter",
-    help="Requests that PoPs have dealt with, by the version of the app that answered (none: no version did).",
+    help="Requests that PoPs have dealt with, by the version of the app that answered or failed to (none: no such app).",
     labels=("app", "version", "outcome"),
     scope="pop",
 )
@@ -293,7 +293,7 @@ LOAD_ANSWERED: Final = Metric(
 LOAD_FAILED: Final = Metric(
     name="edgesim_load_failed_total",
     kind="counter",
-    help="Requests of the load run without an answer, or with one that was not expected; those of phases that count.",
+    help="Requests of the load run without an answer, or with one that was not expected.",
     labels=("scenario",),
     scope="load run",
 )
