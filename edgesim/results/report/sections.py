@@ -74,8 +74,11 @@ def _tile(name: str, value: str, more: str, *, bad: bool = False) -> Html:
 
 def alerts(document: Json) -> Iterable[Html]:
     """What makes the run worth less than it looks."""
-    texts = [f"Timeline: {failure}" for failure in document.get("timeline_failures") or ()]
+    texts = [f"Ended early: {document['aborted']} was missed"] if document.get("aborted") else []
+    texts += [f"Timeline: {failure}" for failure in document.get("timeline_failures") or ()]
     texts += [f"{name} was still down at the end" for name in document.get("left_down") or ()]
+    texts += [f"pop {name} was still drained at the end" for name in document.get("left_drained") or ()]
+    texts += [f"Not checked, since it was simulated: {what}" for what in document.get("unchecked") or ()]
     if texts:
         yield tag("section", *(tag("p", text) for text in texts), class_="alerts", role="alert")
 
@@ -101,6 +104,11 @@ def circumstances(document: Json) -> Iterable[Html]:
         ("Starts", ", ".join(f"{name}: {count(n)}" for name, n in document["starts"].items())),
         ("Not ok", ", ".join(f"{k}: {count(n)}" for k, n in document["totals"]["outcomes"].items() if k != "ok")),
     ]
+    edge = document.get("edge") or {}
+    if edge.get("count"):
+        rows.append(
+            ("Edge itself", f"p50 {ms(edge['p50_s'])}, p99 {ms(edge['p99_s'])} of a request, beside the network")
+        )
     if run.get("world") != "simulated":
         lag, connect = generator["lag"], generator["connect"]
         rows.append(

@@ -43,7 +43,8 @@ def test_the_policy_names_the_scripts_that_are_there():
 def test_names_of_users_are_text():
     """Wherever a name comes from: scenario, phases, PoPs, checks, labels, errors, command."""
     summary = document(pops=3, name=EVIL)
-    summary["timeline_failures"] = summary["left_down"] = [EVIL]
+    summary["timeline_failures"] = summary["left_down"] = summary["left_drained"] = summary["unchecked"] = [EVIL]
+    summary["aborted"] = EVIL
     summary["populations"][0]["name"] = summary["requests"][0]["name"] = EVIL
     summary["thresholds"][0]["check"] = summary["timeline"][0]["label"] = EVIL
     summary["pops"][0]["pop"] = summary["places"]["pops"][0]["city"] = EVIL
@@ -116,3 +117,25 @@ def test_a_place_served_by_many_pops_names_some():
     page = render(document(pops=40), assets())
 
     assert re.search(r" and \d+ more PoPs<", page)
+
+
+def test_what_makes_a_run_worth_less_is_said():
+    """Above everything but the verdict."""
+    summary = document(pops=3)
+    before = render(summary, assets())
+    summary |= {
+        "aborted": "http.error_rate < 1%",
+        "left_down": ["host host2"],
+        "left_drained": ["gru1"],
+        "unchecked": ["the body"],
+    }
+    page = render(summary, assets())
+
+    assert "Ended early" not in before
+    for text in (
+        "Ended early: http.error_rate &lt; 1%",
+        "host host2 was still down",
+        "pop gru1 was still drained",
+        "simulated: the body",
+    ):
+        assert text in page

@@ -42,7 +42,7 @@
     });
     for (const incident of data.incidents) {
       const from = x(incident.begin), to = x(incident.end ?? last + data.interval_s);
-      ctx.fillStyle = fade(css("--red"), 0.09);
+      ctx.fillStyle = fade(css("--violet"), 0.1);
       ctx.fillRect(from, bbox.top, to - from, bbox.height);
     }
     ctx.restore();
