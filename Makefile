@@ -53,7 +53,7 @@ workers: $(DEV)  ## Build the sample workers from their sources.
 guests: $(DEV)  ## Build the conformance guests that are not committed into .guests/, with their tools (npm and PyPI).
 	@$(BIN)/python tests/guests/build.py
 
-dashboards: $(DEV)  ## Generate the Grafana dashboard and the metrics reference.
+dashboards: $(DEV)  ## Generate the Grafana dashboards and the metrics reference.
 	@$(BIN)/python dashboards/generate.py
 	@$(BIN)/python scripts/generate_metrics_reference.py
 
