@@ -23,7 +23,7 @@ started. A load run exports its own with `edgesim load run --prometheus 9464`, f
 Histograms have upper edges of 2^k and 1.5·2^k microseconds from 1 µs to {EDGES_S[-1]:.1f} s: {len(EDGES_S)} buckets and `+Inf`, the same for
 each metric, so they can be added up. Quantiles in `/v1/pops` and reports follow the rule of `histogram_quantile`.
 
-A label takes at most {DEFAULT_LABEL_LIMIT} values in a process, `app` and `version` at most {LABEL_LIMITS["app"]}, `scenario` {LABEL_LIMITS["scenario"]}; what comes later is counted under
+A label takes at most {DEFAULT_LABEL_LIMIT} values in a process, `app` at most {LABEL_LIMITS["app"]}, `version` {LABEL_LIMITS["version"]}, `scenario` {LABEL_LIMITS["scenario"]}; what comes later is counted under
 `{OTHER}`. `{NONE}` stands for what does not apply: no guest ran, no PoP answered, no such app.
 """
 

@@ -17,7 +17,7 @@ OTHER: Final = "other"
 NONE: Final = "none"
 """Label value for what does not apply; Prometheus cannot tell an empty label from a missing one."""
 
-LABEL_LIMITS: Final = {"app": 64, "version": 64, "scenario": 8, "phase": 64, "filter": 64, "metric": 256}
+LABEL_LIMITS: Final = {"app": 64, "version": 512, "scenario": 8, "phase": 64, "filter": 64, "metric": 256}
 """Values that a label takes at most, for labels that users choose freely."""
 DEFAULT_LABEL_LIMIT: Final = 8192
 """The limit of the other labels. They are closed sets, or the PoPs of the topology."""
