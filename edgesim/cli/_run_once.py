@@ -8,11 +8,11 @@ import re
 import sys
 import time
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from edgesim.cli._http_options import body_of, fields_of, method_of
 from edgesim.cli._output import echo_json, note
 from edgesim.errors import EdgesimError, UsageError
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from edgesim.live.tally import Served
     from edgesim.model.http import Headers
 
-_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}")
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)")
 _TARGET = re.compile(r"/[!-~]*")
 
 
@@ -45,13 +43,11 @@ def run_once(
         UsageError: the request is none, or no route leads to it.
         EdgesimError: the app cannot be loaded.
     """
-    method, target = once[0].upper(), once[1]
-    if not _METHOD.fullmatch(method):
-        raise UsageError(f"not a method: {once[0][:40]!r}", help="write GET, POST, PUT, DELETE, HEAD …")
+    method, target = method_of(once[0]), once[1]
     if not _TARGET.fullmatch(target):
         raise UsageError(f"not a path: {target[:80]!r}", help="a path begins with / and has no spaces: --once GET /")
-    headers = _headers(header_lines)
-    body = _body(data)
+    headers: Headers = tuple((name.lower(), value) for name, value in fields_of(header_lines))
+    body = body_of(data)
     if body is not None:
         headers = (*headers, ("content-length", str(len(body))))
     from edgesim.live.tally import Served
@@ -116,30 +112,6 @@ async def _exchange(solo: Solo, served: Served, headers: Headers, body: bytes | 
             await ended(answer.guest)
             note_cost(served, answer.guest)
     return answer.headers
-
-
-def _headers(lines: Sequence[str]) -> Headers:
-    fields = []
-    for line in lines:
-        match = _HEADER.fullmatch(line)
-        if match is None:
-            raise UsageError(f"not a header field: {line[:80]!r}", help="write -H 'Accept: text/plain'")
-        fields.append((match[1].lower(), match[2].strip()))
-    return tuple(fields)
-
-
-def _body(data: str | None) -> bytes | None:
-    """The body to send: the text, or the file named after an @, stdin for @-."""
-    if data is None or not data.startswith("@"):
-        return None if data is None else data.encode()
-    if data == "@-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(data[1:]).read_bytes()
-    except OSError as exc:
-        raise UsageError(
-            f"cannot read the body: {exc.strerror}", where=data[1:], help="check the path after @"
-        ) from exc
 
 
 def _show(served: Served, content: bytes) -> None:

@@ -8,17 +8,19 @@ import re
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import click
 
+from edgesim.cli._http_options import body_of, fields_of, method_of
 from edgesim.cli._options import json_option, run_async, running_edge, state_option
 from edgesim.cli._output import echo_json, note
 from edgesim.errors import ControlPlaneError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import aiohttp
 
     from edgesim.cli._answer import Answer
@@ -27,7 +29,6 @@ _TIMEOUT_S: Final = 60.0
 _JSON_BODY_MAX: Final = 16 << 20
 _CHUNK_BYTES: Final = 1 << 16
 _HOST: Final = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})?\.localhost")
-_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +62,11 @@ def command(
 
     URL is http://APP.localhost/PATH, or APP alone; no name needs to resolve. With --json all of it is one document.
     """
-    sent = _headers(headers)
+    sent = fields_of(headers)
     if origin or access:
         sent.append(("X-Forwarded-For", _address(origin, access)))
-    body = _body(data)
-    method = (method or ("GET" if body is None else "POST")).upper()
-    if not re.fullmatch(r"[A-Z-]{1,20}", method):
-        raise UsageError(f"not a method: {method[:40]!r}", help="write GET, POST, PUT, DELETE, HEAD …")
+    body = body_of(data)
+    method = method_of(method or ("GET" if body is None else "POST"))
     target = _target(url, pop, state)
     sink = _Sink(include=include, collect=as_json)
     answer = run_async(_exchange(target, method, sent, body, sink))
@@ -228,16 +227,6 @@ def _check_pop(pop: str, port: int | None, state: Path | None) -> None:
         raise UsageError(f"the edge has no PoP {pop[:40]!r}", help=did_you_mean(pop, known, what="PoPs"))
 
 
-def _headers(lines: tuple[str, ...]) -> list[tuple[str, str]]:
-    fields = []
-    for line in lines:
-        match = _HEADER.fullmatch(line)
-        if match is None:
-            raise UsageError(f"not a header field: {line[:80]!r}", help="write -H 'Accept: text/plain'")
-        fields.append((match[1], match[2].strip()))
-    return fields
-
-
 def _address(origin: str | None, access: str | None) -> str:
     """The address to send the request from."""
     from edgesim.config.catalogue import find_metro, load_access
@@ -255,17 +244,3 @@ def _address(origin: str | None, access: str | None) -> str:
     if name not in classes:
         raise UsageError(f"no access class {name[:40]!r}", help=did_you_mean(name, classes))
     return client_address(metro.id, classes.index(name), 1)
-
-
-def _body(data: str | None) -> bytes | None:
-    """The body to send: the text, or the file named after an @."""
-    if data is None or not data.startswith("@"):
-        return None if data is None else data.encode()
-    if data == "@-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(data[1:]).read_bytes()
-    except OSError as exc:
-        raise UsageError(
-            f"cannot read the body: {exc.strerror}", where=data[1:], help="check the path after @"
-        ) from exc
