@@ -55,8 +55,10 @@ def generate(port: int, rate: int, seconds: int) -> tuple[Results, float, bool, 
             began_s, results = 0.0, None
             for line in process.stdout:
                 message = json.loads(line)
-                if message["event"] == "started":
-                    began_s = float(message["began_s"])
+                if message["event"] == "ready":
+                    began_s = perf_counter() + 0.5
+                    process.stdin.write(json.dumps({"begin_s": began_s}).encode() + b"\n")
+                    process.stdin.flush()
                 elif message["event"] == "result":
                     results = Results.from_json(scenario, message["results"])
                     break

@@ -66,6 +66,7 @@ def validate(file: str, as_json: bool) -> None:
 @click.option(
     "--prometheus", type=click.IntRange(0, 65535), help="Serve the run's metrics for Prometheus on this port."
 )
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that share the requests.")  # fmt: skip
 @click.option("--front-door", help="URL of the front door, when there is no state directory.")
 @endpoint_options
 @json_option
@@ -75,6 +76,7 @@ def run(
     out: Path,
     html: Path | None,
     prometheus: int | None,
+    workers: int,
     front_door: str | None,
     as_json: bool,
     **edge: Any,
@@ -100,7 +102,7 @@ def run(
         check_report(html)
     server = _server(scenario, front_door, edge["state"])
     facts = LiveFacts(edge["state"])
-    results = asyncio.run(_run(path, scenario, server, edge, facts, prometheus=prometheus))
+    results = asyncio.run(_run(path, scenario, server, edge, facts, prometheus=prometheus, workers=workers))
     document = {"schema": f"edgesim.{SCHEMA}", **summarise(results, facts.collected())}
     _write(out, document)
     if html is not None:
@@ -143,7 +145,14 @@ def _server(scenario: Scenario, front_door: str | None, state: Path | None) -> S
 
 
 async def _run(
-    path: Path, scenario: Scenario, server: Server, edge: dict[str, Any], facts: LiveFacts, *, prometheus: int | None
+    path: Path,
+    scenario: Scenario,
+    server: Server,
+    edge: dict[str, Any],
+    facts: LiveFacts,
+    *,
+    prometheus: int | None,
+    workers: int,
 ) -> Results:
     """Run with the screen that fits, until the end or Ctrl-C."""
     import asyncio
@@ -184,6 +193,7 @@ async def _run(
             stop=stop,
             on_progress=on_progress,
             on_mark=screen.mark,
+            workers=workers,
         )
 
 

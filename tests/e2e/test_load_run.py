@@ -49,12 +49,12 @@ async def port() -> AsyncIterator[int]:
 
 
 async def start(
-    folder: Path, port: int, *, duration: str = "1s", errors: str = "1%", lag: str = "5s"
+    folder: Path, port: int, *flags: str, duration: str = "1s", errors: str = "1%", lag: str = "5s"
 ) -> asyncio.subprocess.Process:
     """`edgesim load run` on the scenario, in a folder of its own."""
     (folder / "s.yaml").write_text(SCENARIO.format(port=port, duration=duration, errors=errors, lag=lag))
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "edgesim", "load", "run", "s.yaml", "--out", "summary.json"),
+        *(sys.executable, "-m", "edgesim", "load", "run", "s.yaml", "--out", "summary.json", *flags),
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -82,6 +82,38 @@ async def test_exit_codes(tmp_path: Path, port: int, errors: str, lag: str, code
     assert [p["pop"] for p in summary["pops"]] == ["nrt1"]  # type: ignore[index, union-attr]
     assert conclusion in out
     assert "summary: summary.json" in err
+
+
+async def test_several_processes_send_what_one_sends(tmp_path: Path, port: int) -> None:
+    """The same requests, from the same places, and one result."""
+    results = []
+    for workers in ("1", "3"):
+        folder = tmp_path / workers
+        folder.mkdir()
+        process = await start(folder, port, "--workers", workers)
+        returned, _, err, summary = await finish(process, folder)
+        assert returned == 0, err
+        results.append((summary["totals"]["requests"], [p["requests"] for p in summary["populations"]]))  # type: ignore[call-overload, index, union-attr]
+
+    assert results[0] == results[1]
+    assert results[0][0] > 50
+
+
+async def test_a_run_ends_when_a_threshold_wants_that(tmp_path: Path, port: int) -> None:
+    """Long before its end, whichever process sees it."""
+    process = await start(
+        tmp_path,
+        port,
+        "--workers",
+        "2",
+        duration="10m",
+        errors="0%\n  - {check: http.response_time.p50 < 1us, abortOnFail: true, after: 500ms}",
+    )
+    returned, _, err, summary = await finish(process, tmp_path)
+
+    assert returned == 99, err
+    assert summary["aborted"] == "http.response_time.p50 < 1us"
+    assert summary["elapsed_s"] < 60  # type: ignore[operator]
 
 
 async def test_ctrl_c_keeps_a_partial_summary(tmp_path: Path, port: int) -> None:

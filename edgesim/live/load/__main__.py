@@ -1,9 +1,9 @@
 """The generator's process: `python -m edgesim.live.load`, started by `edgesim load run`.
 
-It speaks JSON lines. In, on stdin: a job, then `{"mark": …}` for each beginning and end of a timeline action, and
-`{"stop": true}`; the end of stdin also stops it, so that it never outlives who started it. Out, on stdout: `started` with
-the time at which the first phase begins on the system's monotonic clock, `progress` twice a second, `result` at the end,
-or `error`.
+It speaks JSON lines. In, on stdin: a job; `{"begin_s": …}`, when the first phase begins on the system's monotonic clock;
+then `{"mark": …}` for each beginning and end of a timeline action, `{"abort": threshold}` when another generator missed it,
+and `{"stop": true}`; the end of stdin also stops it, so that it never outlives who started it. Out, on stdout: `ready` before
+it waits for the beginning, `progress` twice a second, `result` at the end, or `error`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import resource
 import signal
 import sys
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Final
 
 import uvloop
@@ -51,13 +52,20 @@ async def _serve(job: dict[str, Any]) -> None:
     path = Path(str(job.get("scenario")))
     scenario = load_scenario(path)
     server = Server(host=str(job["host"]), port=int(job["port"]), authority=str(job["authority"]))
-    generator = Generator(scenario, EdgeSender(scenario, server))
-    generator.results.regions = {str(pop): str(region) for pop, region in dict(job.get("regions") or {}).items()}
+    sender = EdgeSender(scenario, server)
+    reader = asyncio.StreamReader(limit=LINE_BYTES_MAX)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     # The garbage of loading would be looked through again and again while we measure.
     gc.collect()
     gc.freeze()
-    _say({"event": "started", "began_s": generator.began_s})
-    helpers = [asyncio.create_task(_obey(generator)), asyncio.create_task(_report(generator))]
+    _say({"event": "ready"})
+    begin = _object(await reader.readline())
+    which, of = (int(number) for number in job["share"])
+    generator = Generator(scenario, sender, began_s=float(begin.get("begin_s", perf_counter())), share=(which, of))
+    if "begin_s" not in begin:  # told to stop before it began
+        generator.stop()
+    generator.results.regions = {str(pop): str(region) for pop, region in dict(job.get("regions") or {}).items()}
+    helpers = [asyncio.create_task(_obey(generator, reader)), asyncio.create_task(_report(generator))]
     try:
         results = await generator.run()
     finally:
@@ -67,14 +75,14 @@ async def _serve(job: dict[str, Any]) -> None:
     _say({"event": "result", "results": results.to_json()})
 
 
-async def _obey(generator: Generator) -> None:
-    """Take marks and the order to stop from stdin."""
-    reader = asyncio.StreamReader(limit=LINE_BYTES_MAX)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+async def _obey(generator: Generator, reader: asyncio.StreamReader) -> None:
+    """Take marks, and the orders to abort and to stop, from stdin."""
     while line := await reader.readline():
         message = _object(line)
         if message.get("stop"):
             break
+        if message.get("abort"):
+            generator.abort(str(message["abort"]))
         mark = message.get("mark")
         if isinstance(mark, dict):
             generator.mark(Mark(**mark))
@@ -88,19 +96,16 @@ async def _report(generator: Generator) -> None:
         generator.check()
         results = generator.results
         recent, generator.recent = generator.recent, Durations()
-        failed = sum(cell.failed for cell in results.cells.values())
         _say(
             {
                 "event": "progress",
                 "t_s": generator.elapsed_s,
                 "phase": generator.phase,
                 "sent": generator.sent,
-                "done": recent.count,
-                "failed": failed,
+                "failed": sum(cell.failed for cell in results.cells.values()),
                 "dropped": results.dropped.total(),
                 "in_flight": generator.in_flight,
-                "p50_s": recent.quantile(0.5),
-                "p99_s": recent.quantile(0.99),
+                "recent": recent.to_json(),
                 "lag_p99_s": results.lag.quantile(0.99),
             }
         )

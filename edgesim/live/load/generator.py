@@ -7,6 +7,7 @@ kept from being sent (coordinated omission). What is late by the generator's own
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -45,19 +46,38 @@ class Generator:
     """One run of a scenario's load."""
 
     def __init__(
-        self, scenario: Scenario, sender: Sender, *, clock: Callable[[], float] = perf_counter, lead_s: float = LEAD_S
+        self,
+        scenario: Scenario,
+        sender: Sender,
+        *,
+        clock: Callable[[], float] = perf_counter,
+        lead_s: float = LEAD_S,
+        began_s: float | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
+        """Get ready.
+
+        Args:
+            scenario: what to send.
+            sender: how.
+            clock: seconds.
+            lead_s: how long from now until the first phase begins.
+            began_s: when it begins, on the clock, where somebody else has decided that.
+            share: which of how many generators this one is; each sends every n-th arrival.
+        """
         self.results = Results(scenario)
         self.recent = Durations()
         """Response times since the last look at them; whoever reports progress replaces it."""
         self.sent = 0
-        self.began_s = clock() + lead_s
+        self.began_s = clock() + lead_s if began_s is None else began_s
         """When the first phase begins, on the clock."""
         self.phase = 0
         self._scenario = scenario
         self._sender = sender
         self._clock = clock
-        self._arrivals: Iterator[Arrival] = arrivals(scenario)
+        which, of = self._share = share
+        self._limit = max(1, scenario.load.max_in_flight // of)
+        self._arrivals: Iterator[Arrival] = islice(arrivals(scenario), which, None, of)
         self._due: Arrival | None = None
         self._live: set[asyncio.Task[None]] = set()
         """Requests without an answer, and sessions, also those that think."""
@@ -102,10 +122,18 @@ class Generator:
         self._end()
 
     def check(self) -> None:
-        """End the run when a threshold with `abortOnFail` is missed. Whoever reports progress calls this."""
-        missed = failed_early(self.results, self.elapsed_s)
-        if missed is not None and not self._over.is_set():
-            self.results.aborted = missed.text
+        """End the run when a threshold with `abortOnFail` is missed. Whoever reports progress calls this.
+
+        One of several generators sees a share of the requests: how many there are says nothing to it.
+        """
+        missed = failed_early(self.results, self.elapsed_s, counts=self._share[1] == 1)
+        if missed is not None:
+            self.abort(missed.text)
+
+    def abort(self, threshold: str) -> None:
+        """End the run now, since a threshold was missed."""
+        if not self._over.is_set():
+            self.results.aborted = threshold
             self._end()
 
     def _end(self) -> None:
@@ -131,7 +159,7 @@ class Generator:
         while self._due is not None and self._due.at_s <= now_s:
             arrival, self._due = self._due, next(self._arrivals, None)
             self.phase = arrival.phase
-            if self._open >= self._scenario.load.max_in_flight:
+            if self._open >= self._limit:
                 self.results.drop(arrival)
                 continue
             self.sent += 1
@@ -164,7 +192,7 @@ class Generator:
             if step is None:
                 return
             await asyncio.sleep(max(0.0, step.at_s - self.elapsed_s))
-            if self._open >= self._scenario.load.max_in_flight:
+            if self._open >= self._limit:
                 self.results.drop(step)
                 return
             self.sent += 1

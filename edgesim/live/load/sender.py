@@ -101,12 +101,15 @@ class EdgeSender:
         return (("x-forwarded-for", client_address(*place, 0)),)
 
 
-def job(scenario_path: str, server: Server, regions: Mapping[str, str]) -> dict[str, Any]:
-    """What the generator's process is told on its first line."""
+def job(
+    scenario_path: str, server: Server, regions: Mapping[str, str], share: tuple[int, int] = (0, 1)
+) -> dict[str, Any]:
+    """What a generator's process is told on its first line; `share` is which of how many it is."""
     return {
         "scenario": scenario_path,
         "host": server.host,
         "port": server.port,
         "authority": server.authority,
         "regions": dict(regions),
+        "share": list(share),
     }

@@ -304,3 +304,21 @@ async def test_a_missed_threshold_ends_the_run() -> None:
 
     assert results.aborted == "http.error_rate < 10%"
     assert not results.interrupted
+
+
+async def test_generators_share_the_arrivals_and_the_limit() -> None:
+    """Of three, each sends every third arrival, and may have a third of the requests open."""
+    scenario = burst(10, max_in_flight=6)
+    sent, dropped = [], 0
+    for which in range(3):
+        clock, server = Clock(), Server(2)
+        generator = Generator(scenario, server, clock=clock, began_s=99.0, share=(which, 3))
+        run = asyncio.create_task(generator.run())
+        await server.all_here.wait()
+        server.release.set()
+        results = await run
+        sent += [a.number for a in server.arrived]
+        dropped += results.dropped.total()
+        assert all(a.number % 3 == which for a in server.arrived)
+
+    assert (len(sent), dropped) == (6, 4)
