@@ -222,8 +222,9 @@ class Recorder:
             self._store.number(catalog.REQUESTS, pop, app, outcome, start),
             self._store.number(catalog.VERSION_REQUESTS, app, str(version or ""), outcome),
         )
-        if len(self._requests) < MAX_HOT_KEYS:
-            self._requests[key] = counters
+        if len(self._requests) >= MAX_HOT_KEYS:
+            self._requests.clear()  # versions come and go: those that serve now are soon at hand again
+        self._requests[key] = counters
         return counters
 
     def _routed_counters(self, key: tuple[str, str, str, str]) -> tuple[Number, Number]:

@@ -233,6 +233,20 @@ def test_strangers_do_not_choose_label_values() -> None:
     assert values(made.store, catalog.FRONT_DOOR_REQUESTS) == {("none", "no_app"): 100}
 
 
+def test_many_versions_stay_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many versions have come and gone, the counters of those that serve now are kept, and all are right."""
+    monkeypatch.setattr("edgesim.observe.recorder.MAX_HOT_KEYS", 4)
+    made = recorder()
+    for version in range(1, 11):
+        for _ in range(3):
+            made.handle(served(version=version))
+
+    assert len(made._requests) <= 4
+    assert ("fra1", "hello", 10, "ok", "fresh") in made._requests
+    assert values(made.store, catalog.REQUESTS) == {(FRA, "hello", "ok", "fresh"): 30}
+    assert set(values(made.store, catalog.VERSION_REQUESTS).values()) == {3}
+
+
 def test_snapshots_of_processes_add_up() -> None:
     """Two processes' snapshots merge to what one process would have counted."""
     events = list(traffic([FRA, GRU], requests=50))
