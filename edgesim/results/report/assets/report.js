@@ -120,7 +120,7 @@
   /** A chart over the time of the run. */
   function overTime(series, columns, values, { named = false, height = 220, scale = {}, top = 0, times = data.t } = {}) {
     return {
-      height, padding: [named && data.phases.length > 1 ? 26 : 8, 14, 0, 0],
+      height, padding: [named && data.phases.length > 1 ? 26 : 8, 24, 0, 0],
       series: [{ label: "time", value: (_, v) => (v == null ? "–" : clock(v)) }, ...series],
       data: [times, ...columns],
       axes: [axis(clock, { size: 34, grid: { show: false } }), axis(values)],
