@@ -61,7 +61,7 @@ def scenario(requests, rate, seed=1):
     )  # fmt: skip
 
 
-def simulate(topology, network, load):
+def simulate(topology, network, load, *, edge=True):
     """One whole run, as `edgesim sim run` does it, with the profile that ships; its results."""
     profile = read_profile(resource_path("pops/profile.json"))
     worker = profile.workers[0]
@@ -74,7 +74,7 @@ def simulate(topology, network, load):
     )  # fmt: skip
     return run_scenario(
         load, topology, network=network, policy=Policy(), release=release, apps=NoApps(), access=load_access().names(),
-        measured={component.digest: Measured(worker)}, edge=profile.edge,
+        measured={component.digest: Measured(worker)}, edge=profile.edge if edge else None,
     )  # fmt: skip
 
 

@@ -93,7 +93,7 @@ async def _measure(
         private_edge("--topology", str(file), "--processes", str(processes)) as edge,
         ApiClient(edge.endpoint, edge.token) as api,
     ):
-        measurement = Measurement(edge, api, time_scale=world.network.time_scale, say=note)
+        measurement = Measurement(edge, api, say=note)
         try:
             await measurement.deploy(path, _APP)
             workers = tuple([await measurement.worker(_APP, subject, pops, seconds) for subject in subjects])
@@ -221,7 +221,8 @@ def show(profile: Profile) -> None:
     edge = profile.edge
     if edge is not None:
         click.echo(
-            f"the edge adds p50 {ms(edge.overhead.quantile(0.5))}, p99 {ms(edge.overhead.quantile(0.99))} to a request; CPU: front "
+            f"the edge adds p50 {ms(edge.overhead.quantile(0.5))}, p99 {ms(edge.overhead.quantile(0.99))} to a request, and its client has the "
+            f"answer {ms(edge.outside.quantile(0.5))} later; CPU: front "
             f"door {ms(edge.door_cpu_s)}, PoP host {ms(edge.host_cpu_s)}; a PoP host restarts in {ms(edge.start_host_s)}"
         )
     click.echo(f"measured {profile.measured_at} on {profile.machine['cpu']}, {profile.machine['cores']} cores")

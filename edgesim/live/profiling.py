@@ -1,8 +1,8 @@
 """Measures what a worker costs, and what the edge adds, on an edge that does nothing else: for the simulator's profiles.
 
 Cold starts are triggered one by one, each PoP's first request. Then requests come at a low, even rate, from clients beside
-their PoPs, over connections that are open already. What the edge adds is the response time less the modelled network and
-what the PoP says the worker took; CPU times are the kernel's (schedstat), less what the processes use when idle. It knows
+their PoPs, over connections that are open already. What the edge adds is what its front door says of itself (`edge` in
+`Server-Timing`), and how much later the client has the answer. CPU times are the kernel's (schedstat), less what the processes use when idle. It knows
 nothing of the scenarios that are simulated later.
 """
 
@@ -35,8 +35,6 @@ TIMEOUT_S: Final = 30.0
 HOST_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.02
 _WARM: Final = frozenset({"fresh", "reused"})
-_AT_POP: Final = ("filter", "queue", "start", "instantiate", "init", "execute", "origin")
-"""Entries of `Server-Timing` that a PoP measured and that do not overlap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +65,9 @@ class _Parts:
 class Measurement:
     """One app on one edge."""
 
-    def __init__(self, edge: RunRecord, api: ApiClient, *, time_scale: float, say: Callable[[str], None]) -> None:
+    def __init__(self, edge: RunRecord, api: ApiClient, *, say: Callable[[str], None]) -> None:
         self._edge = edge
         self._api = api
-        self._time_scale = time_scale
         self._say = say
         self._pools: dict[str, Pool] = {}
         self._deploy_s = 0.0
@@ -122,18 +119,19 @@ class Measurement:
         await asyncio.sleep(IDLE_S)
         idle_door, idle_host = idle.used()
         busy, began_s = _Cpu(door, hosts), perf_counter()
-        overhead = Durations()
+        overhead, outside = Durations(), Durations()
         answers = await self._steadily(app, path, pops, seconds)
         lasted_s = perf_counter() - began_s
         used_door, used_host = busy.used()
         for answer, response_s in answers:
             timing = _timing(answer)
-            known_s = timing["net"] * self._time_scale + sum(timing.get(name, 0.0) for name in _AT_POP)
-            overhead.record(response_s - known_s)
+            overhead.record(timing["edge"])
+            outside.record(response_s - timing["total"])
         connect = await self._connects(app, path, pops)
         self._say(f"edge: {overhead.count} requests")
         return EdgeProfile(
             overhead=overhead,
+            outside=outside,
             connect=connect,
             door_cpu_s=max(0.0, used_door - idle_door * lasted_s / IDLE_S) / len(answers),
             host_cpu_s=max(0.0, used_host - idle_host * lasted_s / IDLE_S) / len(answers),
@@ -252,9 +250,9 @@ def _timing(answer: Answer) -> dict[str, float]:
     for name, value in answer.headers:
         if name == "server-timing":
             found = server_timing(value)
-            if "net" in found:
+            if {"edge", "total"} <= set(found):
                 return {metric: milliseconds / 1e3 for metric, milliseconds in found.items()}
-    raise ProcessError("the edge's answer has no Server-Timing field")
+    raise ProcessError("the edge's answer does not say in Server-Timing what it took")
 
 
 def _start(answer: Answer) -> str:

@@ -78,7 +78,9 @@ class EdgeProfile:
     """What the edge itself adds to a request: parsing, its event loops' wake-ups, the hop between processes."""
 
     overhead: Durations
-    """Response time of single requests on open connections, less the modelled network and the measured worker."""
+    """At the front door, from a request's head to its answer: what neither network nor worker nor origin account for."""
+    outside: Durations
+    """Between client and front door: the client's response time on an open connection, less the front door's."""
     connect: Durations
     """Time to open a client connection."""
     door_cpu_s: float
@@ -96,6 +98,7 @@ class EdgeProfile:
         """As JSON-able values."""
         return {
             "overhead": self.overhead.to_json(),
+            "outside": self.outside.to_json(),
             "connect": self.connect.to_json(),
             "door_cpu_s": self.door_cpu_s,
             "host_cpu_s": self.host_cpu_s,
@@ -109,6 +112,7 @@ class EdgeProfile:
         """What `to_json` wrote. Raises ValueError, KeyError or TypeError when it is something else."""
         return cls(
             overhead=Durations.from_json(state["overhead"]),
+            outside=Durations.from_json(state["outside"]),
             connect=Durations.from_json(state["connect"]),
             door_cpu_s=float(state["door_cpu_s"]),
             host_cpu_s=float(state["host_cpu_s"]),

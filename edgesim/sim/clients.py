@@ -87,6 +87,7 @@ class Clients:
         self._begin_s = begin_s
         self._access = access
         self._time_scale = simulation.door.time_scale
+        self._machine = simulation.world.machine
         self._base = key(scenario.load.seed)
         self._limit = scenario.load.max_in_flight
         self._connections: dict[tuple[int, str], _Connections] = {}
@@ -116,7 +117,8 @@ class Clients:
         self.sent += 1
         connections = self._by_clients[arrival.population][arrival.clients]
         idle = connections.idle
-        held = idle.pop() if idle else connections.open()
+        opened = not idle
+        held = connections.open() if opened else idle.pop()
         scenario, simulation = self._scenario, self._simulation
         spec = scenario.requests[arrival.request]
         target, headers = spec.target, spec.headers
@@ -131,16 +133,19 @@ class Clients:
         request = Request(
             "", self._app, spec.method, target, headers, None, held[1], held[0], stream, now_s, now_s + DEADLINE_S,
         )  # fmt: skip
-        request.channel = (arrival, connections, held, len(self._results.marks))
+        request.channel = (arrival, connections, held, opened, len(self._results.marks))
         simulation.kernel.spawn(front_door(simulation.world, simulation.door, request), "request")
 
     def take(self, request: Request, response: Response) -> Awaitable[None]:
         """The answer to a request: count it. The client's connection is free again."""
         arrival: Arrival
-        arrival, connections, held, segment = request.channel
+        arrival, connections, held, opened, segment = request.channel
         connections.idle.append(held)
         self.in_flight -= 1
-        self.last_s = now_s = self._simulation.kernel.now_s - self._begin_s
+        now_s = self._simulation.kernel.now_s - self._begin_s
+        if self._machine is not None:
+            now_s += self._machine.outside_s(request.stream.bits(), opened=opened)
+        self.last_s = max(self.last_s, now_s)
         start, role = response.start, response.role
         phases = _phases(response) if start in COLD_STARTS and role else ()
         edge_s = own_s(request, response, self._simulation.kernel.now_s, self._time_scale)

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 class Machine:
     """The event loops of an edge, each with the time at which it is through with its work."""
 
-    __slots__ = ("_connect", "_door_free_s", "_door_s", "_free_s", "_host_s", "_overhead", "profile")
+    __slots__ = ("_connect", "_door_free_s", "_door_s", "_free_s", "_host_s", "_outside", "_overhead")
 
     def __init__(self, profile: EdgeProfile, hosts: Iterable[HostId]) -> None:
-        self.profile = profile
         self._overhead = table(profile.overhead)
+        self._outside = table(profile.outside)
         self._connect = table(profile.connect)
         self._door_s = profile.door_cpu_s
         self._host_s = profile.host_cpu_s
@@ -46,6 +46,12 @@ class Machine:
         self._free_s[host] = served_s + self._host_s
         return (begin_s - now_s) + (served_s - there_s) + self._overhead[bits & MASK]
 
-    def connect_s(self, bits: int) -> float:
-        """Time to open a client's connection, drawn by the 11 bits above the lowest 11."""
-        return self._connect[bits >> BITS & MASK]
+    def outside_s(self, bits: int, *, opened: bool) -> float:
+        """How much later than the front door's answer its client has it; more when it had to open a connection first.
+
+        Args:
+            bits: random bits, of which the lowest 22 draw.
+            opened: whether the request opened its connection.
+        """
+        outside_s = self._outside[bits & MASK]
+        return outside_s + self._connect[bits >> BITS & MASK] if opened else outside_s

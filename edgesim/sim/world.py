@@ -13,7 +13,6 @@ from edgesim.core.serve import serve_at_pop
 from edgesim.core.waiter import TIMED_OUT, TimedOut, Waiter
 from edgesim.errors import PopUnreachableError
 from edgesim.model.events import HealthReported
-from edgesim.model.ids import NO_POP
 from edgesim.sim.kernel import Kernel, sleep, wait
 from edgesim.sim.leaves import ModelledLeaves
 
@@ -79,7 +78,7 @@ class SimWorld:
         self._health = health
         self._costs = costs
         self._on_event = on_event
-        self._machine = machine
+        self.machine = machine
         self.faults: Faults | None = None
         """Of links to the control plane, over which beats travel."""
         self._visitors: dict[PopId, dict[Flow, None]] = {pop: {} for pop in pops}
@@ -111,12 +110,8 @@ class SimWorld:
 
     async def forward(self, pop: PopId, request: Request) -> Response:
         """Serve at the PoP, in this flow; a kill is thrown into it."""
-        if self._machine is not None:
-            bits = request.stream.bits()
-            delay_s = self._machine.delay_s(self._host_of[pop], self.kernel.now_s, bits)
-            if request.connection.pop == NO_POP:
-                delay_s += self._machine.connect_s(bits)
-            await sleep(delay_s)
+        if self.machine is not None:
+            await sleep(self.machine.delay_s(self._host_of[pop], self.kernel.now_s, request.stream.bits()))
         target = self.pops[pop]
         if not target.alive:
             raise PopUnreachableError(f"{pop} refused the connection")

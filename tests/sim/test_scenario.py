@@ -143,7 +143,13 @@ def test_a_pop_dies_and_comes_back():
 def test_a_host_takes_its_time_to_come_back():
     """As long as the profile says."""
     edge = EdgeProfile(
-        overhead=took(0.002), connect=took(0.001), door_cpu_s=0.0, host_cpu_s=0.0, start_host_s=2.0, deploy_s=1.0
+        overhead=took(0.002),
+        outside=took(0.0),
+        connect=took(0.001),
+        door_cpu_s=0.0,
+        host_cpu_s=0.0,
+        start_host_s=2.0,
+        deploy_s=1.0,
     )
     results = run(scenario((5.0, kill.Step(host="host1")), (8.0, restart.Step(host="host1"))), edge=edge)
 
@@ -210,7 +216,9 @@ def test_the_origin_has_its_own_time():
 
 def test_the_edge_takes_its_share():
     """What was measured of it comes on top, and waiting for its one loop at high load."""
-    calm = EdgeProfile(overhead=took(0.004), connect=took(0.0), door_cpu_s=0.0, host_cpu_s=0.0, start_host_s=0.0)
+    calm = EdgeProfile(
+        overhead=took(0.003), outside=took(0.001), connect=took(0.0), door_cpu_s=0.0, host_cpu_s=0.0, start_host_s=0.0
+    )
     busy = replace(calm, door_cpu_s=0.018)  # 50 requests a second keep it busy for 0.9 s
     none, some, much = (run(scenario(), edge=edge).select().response.mean_s for edge in (None, calm, busy))
 

@@ -24,7 +24,12 @@ def means(queue: Queue, seed: int) -> Means:
     """One replication: the wait is what the loops add to an edge that takes no other time."""
     loop_s = queue.service.mean_s
     profile = EdgeProfile(
-        overhead=Durations(), connect=Durations(), door_cpu_s=loop_s, host_cpu_s=loop_s, start_host_s=0.0
+        overhead=Durations(),
+        outside=Durations(),
+        connect=Durations(),
+        door_cpu_s=loop_s,
+        host_cpu_s=loop_s,
+        start_host_s=0.0,
     )
     host = HostId("host1")
     machine = Machine(profile, (host,))
