@@ -3,9 +3,7 @@
  * Host functions put what does not fit into a register at `slot`; strings and lists come through cabi_realloc, a bump
  * allocator that each piece of a body resets.
  */
-typedef unsigned char u8;
-typedef unsigned int u32;
-typedef unsigned long long u64;
+#include "../guest.h"
 
 #define IMPORT(module, name) __attribute__((import_module(module "@0.2.12"), import_name(name)))
 #define HTTP "wasi:http/types"
@@ -62,46 +60,11 @@ IMPORT(HTTP, "[method]incoming-response.status") u32 response_status(u32 self);
 IMPORT(HTTP, "[method]incoming-response.headers") u32 response_headers(u32 self);
 IMPORT(HTTP, "[method]incoming-response.consume") void response_consume(u32 self, void *result);
 
-#define PAGE 65536
-extern u8 __heap_base;
-static u8 *heap;
 static union { u8 b[64]; u32 w[16]; u64 d[8]; } slot;
 static u8 text[16384]; /* a small answer */
 static u32 text_size, count;
 
-static int grown(u8 *end) {
-  u32 have = __builtin_wasm_memory_size(0) * PAGE, want = (u32)end;
-  return want <= have || __builtin_wasm_memory_grow(0, (want - have + PAGE - 1) / PAGE) != (u32)-1;
-}
-
-__attribute__((export_name("cabi_realloc"))) void *cabi_realloc(u8 *old, u32 old_size, u32 align, u32 size) {
-  if (!heap) heap = &__heap_base;
-  u8 *at = (u8 *)(((u32)heap + align - 1) & -align);
-  if (!grown(at + size)) __builtin_trap();
-  __builtin_memcpy(at, old, old_size < size ? old_size : size);
-  heap = at + size;
-  return at;
-}
-
-void *memcpy(void *to, const void *from, unsigned long size) {
-  for (u8 *t = to; size--;) *t++ = *(const u8 *)from, from = (const u8 *)from + 1;
-  return to;
-}
-
-void *memset(void *to, int value, unsigned long size) {
-  for (u8 *t = to; size--;) *t++ = (u8)value;
-  return to;
-}
-
 /* --- text */
-
-typedef struct { const u8 *at; u32 size; } str;
-
-static str lit(const char *s) {
-  u32 n = 0;
-  while (s[n]) n++;
-  return (str){(const u8 *)s, n};
-}
 
 static int equal(str a, str b) {
   if (a.size != b.size) return 0;

@@ -3,9 +3,7 @@
  * Each request is a `task` that goes through stages; whatever blocks joins the task's waitable set, and the callback goes on
  * from there. Routes (../README.md): /hello, /echo, /headers, /status, /timer, /stream, /count, /spin, /trap, /oom.
  */
-typedef unsigned char u8;
-typedef unsigned int u32;
-typedef unsigned long long u64;
+#include "../guest.h"
 
 #define IMPORT(module, name) __attribute__((import_module(module), import_name(name)))
 #define HTTP "wasi:http/types@0.3.0"
@@ -48,7 +46,6 @@ enum { EXIT = 0, WAIT = 2 };                    /* what export and callback retu
 enum { BLOCKED = 0xffffffff, COMPLETED = 0, DROPPED = 1 }; /* what reads and writes return, in the low 4 bits */
 enum { RETURNED = 2 };                          /* state of a subtask */
 enum { SUBTASK = 1 };                           /* kind of event */
-#define PAGE 65536
 #define PIECE 65536
 
 typedef struct {
@@ -60,41 +57,11 @@ typedef struct {
   u8 piece[PIECE];
 } task;
 
-extern u8 __heap_base;
-static u8 *heap;
 static task *spare; /* of a request that is over */
 static union { u8 b[64]; u32 w[16]; } slot;
 static u32 count;
 
-__attribute__((export_name("cabi_realloc"))) void *cabi_realloc(u8 *old, u32 old_size, u32 align, u32 size) {
-  if (!heap) heap = &__heap_base;
-  u8 *at = (u8 *)(((u32)heap + align - 1) & -align);
-  u32 have = __builtin_wasm_memory_size(0) * PAGE, want = (u32)(at + size);
-  if (want > have && __builtin_wasm_memory_grow(0, (want - have + PAGE - 1) / PAGE) == (u32)-1) __builtin_trap();
-  __builtin_memcpy(at, old, old_size < size ? old_size : size);
-  heap = at + size;
-  return at;
-}
-
-void *memcpy(void *to, const void *from, unsigned long size) {
-  for (u8 *t = to; size--;) *t++ = *(const u8 *)from, from = (const u8 *)from + 1;
-  return to;
-}
-
-void *memset(void *to, int value, unsigned long size) {
-  for (u8 *t = to; size--;) *t++ = (u8)value;
-  return to;
-}
-
 /* --- text */
-
-typedef struct { const u8 *at; u32 size; } str;
-
-static str lit(const char *s) {
-  u32 n = 0;
-  while (s[n]) n++;
-  return (str){(const u8 *)s, n};
-}
 
 static int equal(str a, const char *b) {
   for (u32 i = 0; i < a.size; i++)
