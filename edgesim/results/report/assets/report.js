@@ -22,12 +22,37 @@
   const sync = uPlot.sync("run");
   const font = "12px Inter, system-ui, sans-serif";
 
-  /** Bands of the phases and of incidents, behind the lines. */
-  function background(u, named) {
+  const LEFT = 62, RIGHT = 24; // room for the labels of the axes
+  const pen = document.createElement("canvas").getContext("2d");
+  const FLAG = 19, FLAG_ROWS = 8, FONT = "system-ui, sans-serif";
+
+  /** Where the labels of the marks stand: each right of its line, in rows that do not overlap. In CSS pixels. */
+  function flags(xOf, left, right, most) {
+    const ends = [], found = [];
+    pen.font = `12px ${FONT}`;
+    for (const mark of data.marks) {
+      const x = xOf(mark.begin);
+      if (x < left - 0.5 || x > right + 0.5) continue;
+      let text = mark.error ? `${mark.label} (failed)` : mark.label;
+      while (text.length > 8 && pen.measureText(text).width + 10 > right - left) text = `${text.slice(0, -4)}…`;
+      const width = pen.measureText(text).width + 10;
+      // At the right edge it moves left rather than out of the chart.
+      const from = Math.min(x + 3, right - width);
+      let row = ends.findIndex((end) => end < from);
+      if (row < 0) row = ends.length;
+      if (row >= most) continue;
+      ends[row] = from + width + 3;
+      found.push({ x, from, width, text, row, failed: Boolean(mark.error) });
+    }
+    return { found, rows: ends.length };
+  }
+
+  /** Bands of the phases and of incidents, behind the lines; names above the labels of the marks. */
+  function background(u, named, rows) {
     const { ctx, bbox } = u, dpr = devicePixelRatio;
     const x = (t) => Math.min(Math.max(u.valToPos(t, "x", true), bbox.left), bbox.left + bbox.width);
     ctx.save();
-    ctx.font = `${12 * dpr}px system-ui, sans-serif`;
+    ctx.font = `${12 * dpr}px ${FONT}`;
     data.phases.forEach((phase, index) => {
       const from = x(phase.begin), to = x(phase.end);
       if (index % 2) {
@@ -37,7 +62,7 @@
       if (named && data.phases.length > 1 && ctx.measureText(phase.name).width + 12 * dpr < to - from) {
         ctx.fillStyle = css("--muted");
         ctx.textAlign = "left";
-        ctx.fillText(phase.name, from + 6 * dpr, bbox.top - 8 * dpr);
+        ctx.fillText(phase.name, from + 6 * dpr, bbox.top - (rows * FLAG + 8) * dpr);
       }
     });
     for (const incident of data.incidents) {
@@ -48,45 +73,37 @@
     ctx.restore();
   }
 
-  /** What the timeline did: a line each, its label to the right of it, in rows that do not overlap. */
-  function marks(u, named) {
-    const { ctx, bbox } = u, dpr = devicePixelRatio, rows = [];
+  /** What the timeline did: a line each; with rows for them, a label above the chart like a flag at its pole. */
+  function marks(u, rows) {
+    const { ctx, bbox } = u, dpr = devicePixelRatio;
+    const { found } = flags((t) => u.valToPos(t, "x", true) / dpr, bbox.left / dpr, (bbox.left + bbox.width) / dpr, rows || Infinity);
     ctx.save();
-    ctx.font = `${12 * dpr}px system-ui, sans-serif`;
+    ctx.font = `${12 * dpr}px ${FONT}`;
     ctx.textAlign = "left";
     ctx.textBaseline = "middle";
-    for (const mark of data.marks) {
-      const x = Math.round(u.valToPos(mark.begin, "x", true));
-      if (x < bbox.left || x > bbox.left + bbox.width) continue;
-      const color = mark.error ? css("--red") : css("--violet");
-      ctx.strokeStyle = color;
-      ctx.lineWidth = dpr;
-      ctx.setLineDash([4 * dpr, 3 * dpr]);
+    const colorOf = (flag) => css(flag.failed ? "--red" : "--violet"), topOf = (flag) => bbox.top - (rows ? rows - flag.row : 0) * FLAG * dpr;
+    ctx.lineWidth = dpr;
+    ctx.setLineDash([4 * dpr, 3 * dpr]);
+    for (const flag of found) {
+      const x = Math.round(flag.x * dpr);
+      ctx.strokeStyle = colorOf(flag);
       ctx.beginPath();
-      ctx.moveTo(x, bbox.top);
+      ctx.moveTo(x, topOf(flag));
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
-      if (!named) continue;
-      const text = mark.error ? `${mark.label} (failed)` : mark.label;
-      const width = ctx.measureText(text).width + 10 * dpr;
-      // Left-aligned at its line; at the right edge it moves left rather than out of the chart.
-      const left = Math.min(x + 4 * dpr, bbox.left + bbox.width - width);
-      let row = rows.findIndex((end) => end < left);
-      if (row < 0) row = rows.push(0) - 1;
-      rows[row] = left + width + 4 * dpr;
-      const y = bbox.top + (11 + row * 19) * dpr;
-      ctx.setLineDash([]);
+    }
+    for (const flag of rows ? found : []) {
+      const { from, width, text } = flag, color = colorOf(flag), top = topOf(flag);
       ctx.fillStyle = css("--card");
       ctx.beginPath();
-      ctx.roundRect(left, y - 8 * dpr, width, 16 * dpr, 4 * dpr);
+      ctx.roundRect(from * dpr, top, width * dpr, 16 * dpr, 4 * dpr);
       ctx.fill();
       ctx.fillStyle = fade(color, 0.16);
       ctx.fill();
       ctx.fillStyle = color;
-      ctx.fillText(text, left + 5 * dpr, y + dpr / 2);
+      ctx.fillText(text, (from + 5) * dpr, top + 8.5 * dpr);
     }
     ctx.restore();
-    return rows.length;
   }
 
   const charts = [];
@@ -104,12 +121,12 @@
     charts.push({ name, draw, plot: () => plot });
     draw();
     new ResizeObserver(() => {
-      if (plot && plot.width !== box.clientWidth) plot.setSize({ width: box.clientWidth, height: plot.height });
+      if (plot && plot.width !== box.clientWidth) draw();
     }).observe(box);
   }
 
   const axis = (values, more = {}) => ({
-    stroke: css("--muted"), font, size: 62, gap: 6, values: (_, splits) => splits.map((v) => (v == null ? "" : values(v))),
+    stroke: css("--muted"), font, size: LEFT, gap: 6, values: (_, splits) => splits.map((v) => (v == null ? "" : values(v))),
     grid: { stroke: css("--line"), width: 1 }, ticks: { show: false }, ...more,
   });
   const line = (label, color, values, more = {}) => ({
@@ -118,18 +135,19 @@
   const legend = { markers: { fill: (u, i) => u.series[i].stroke(u, i), stroke: () => "transparent" } };
 
   /** A chart over the time of the run. */
-  function overTime(series, columns, values, { named = false, height = 220, scale = {}, top = 0, times = data.t } = {}) {
+  function overTime(series, columns, values, { named = false, rows = 0, height = 220, scale = {}, times = data.t } = {}) {
+    const head = named && data.phases.length > 1 ? 18 : 0;
     return {
-      height, padding: [named && data.phases.length > 1 ? 26 : 8, 24, 0, 0],
+      height: height + head + rows * FLAG, padding: [8 + head + rows * FLAG, RIGHT, 0, 0],
       series: [{ label: "time", value: (_, v) => (v == null ? "–" : clock(v)) }, ...series],
       data: [times, ...columns],
       axes: [axis(clock, { size: 34, grid: { show: false } }), axis(values)],
       scales: {
         x: { time: false, range: (_, min, max) => [min, max === last ? max + data.interval_s : max] },
-        y: { range: (_, min, max) => [0, (max || 1) * (1.1 + top)], ...scale },
+        y: { range: (_, min, max) => [0, (max || 1) * 1.1], ...scale },
       },
       cursor: { sync: { key: sync.key }, drag: { x: true, y: false } },
-      hooks: { drawClear: [(u) => background(u, named)], draw: [(u) => marks(u, named)] },
+      hooks: { drawClear: [(u) => background(u, named, rows)], draw: [(u) => marks(u, rows)] },
     };
   }
 
@@ -139,9 +157,11 @@
     const low = Math.min(...positive), high = Math.max(...positive);
     const scale = logarithmic
       ? { distr: 3, range: () => [10 ** Math.floor(Math.log10(low)), 10 ** Math.ceil(Math.log10(high * 1.05))] } : {};
+    const width = $("chart-latency").clientWidth, whole = last + data.interval_s;
+    const { rows } = flags((t) => LEFT + (t / whole) * (width - LEFT - RIGHT), LEFT, width - RIGHT, FLAG_ROWS);
     return overTime(
       [line("p50", css("--c1"), ms), line("p99", css("--c0"), ms, { fill: fade(css("--c0"), 0.1) })],
-      [data.p50, data.p99], tick, { named: true, height: 310, scale, top: data.marks.length ? 0.22 : 0 },
+      [data.p50, data.p99], tick, { named: true, rows, height: 300, scale },
     );
   }
 
