@@ -85,10 +85,22 @@ def test_the_wheel_has_the_package_and_its_data_and_no_more(wheel):
         "edgesim/data/workers/ab-split/worker.wasm",
         "edgesim/data/workers/templates/js/app.js",
         "edgesim/data/workers/templates/js/.gitignore",
+        "edgesim/results/report/assets/uplot.min.js",
+        "edgesim/results/report/assets/uplot.LICENSE",
+        "edgesim/results/report/assets/land.LICENSE",
     } <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc") or "node_modules" in name]
     assert wheel.stat().st_size < 4_000_000  # large workers are built, never shipped
+
+
+def test_a_simulated_run_has_a_report_without_a_checkout(installed, tmp_path):
+    """Scenario, world, profile, and everything the page carries are in the wheel."""
+    page = tmp_path / "report.html"
+    done = run(installed / "edgesim", "sim", "run", "smoke", "--out", "summary.json", "--html", page, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "uPlot" in page.read_text(encoding="utf-8")
 
 
 def test_edgesim_comes_from_the_wheel(installed, tmp_path):
