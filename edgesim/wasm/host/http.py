@@ -19,6 +19,7 @@ from edgesim.wasm.values import Err, Var
 if TYPE_CHECKING:
     from edgesim.wasm.component import ComponentGuest
     from edgesim.wasm.guest import GuestRequest
+    from edgesim.wasm.guest_store import Guest
     from edgesim.wasm.host.io import IoError
 
 TABLE: Final = HostTable()
@@ -70,7 +71,11 @@ class ResponseOutparam:
 @TABLE.add(_TYPES, "[method]incoming-request.method")
 def method(_guest: ComponentGuest, incoming: IncomingRequest) -> Var:
     """The method."""
-    name = incoming.request.method
+    return method_case(incoming.request.method)
+
+
+def method_case(name: str) -> Var:
+    """A method as a case of the variant."""
     return Var(name.lower()) if name.lower() in METHODS and name.isupper() else Var("other", name)
 
 
@@ -154,14 +159,19 @@ def set_response(guest: ComponentGuest, outparam: ResponseOutparam, result: Outg
         outparam.error = result.value.tag if isinstance(result.value, Var) else "an error"
         return
     outparam.response = result
-    declared = result.fields.get("content-length")
-    if declared and content_length(result.fields) is None:
+    send_head(guest, result.status, result.fields, result.body)
+
+
+def send_head(guest: Guest, status: int, fields: Fields, body: OutgoingBody) -> None:
+    """Send the head of a response; its body follows, if it has one. Raises GuestOutputError."""
+    declared = fields.get("content-length")
+    if declared and content_length(fields) is None:
         raise GuestOutputError(f"the worker's Content-Length is malformed: {declared[0][:40]!r}")
-    guest.output.send_head(result.status, result.fields.headers())
-    if guest.request.method == "HEAD" or result.status in BODILESS:
-        result.body.discard()
+    guest.output.send_head(status, fields.headers())
+    if guest.request.method == "HEAD" or status in BODILESS:
+        body.discard()
     else:
-        result.body.connect(guest.output)
+        body.connect(guest.output)
 
 
 @TABLE.add(_TYPES, "[method]response-outparam.send-informational", waits=True)

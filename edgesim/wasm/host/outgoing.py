@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from edgesim.model.http import Body
     from edgesim.wasm.component import ComponentGuest
+    from edgesim.wasm.guest_store import Guest
     from edgesim.wasm.host.fields import Fields
     from edgesim.wasm.outbound import Outbound, OutboundResponse
 
@@ -72,9 +73,11 @@ class Described(Protocol):
 class RequestOptions:
     """Timeouts that the guest asks for, by name, in nanoseconds."""
 
-    __slots__ = ("timeouts",)
+    __slots__ = ("mutable", "timeouts")
 
     def __init__(self) -> None:
+        self.mutable = True
+        """Those of WASI 0.3 are not any more once they belong to a request."""
         self.timeouts: dict[str, int | None] = {}
 
     def seconds(self, name: str) -> float | None:
@@ -234,40 +237,58 @@ def good_authority(value: str | None) -> bool:
     return found is not None and int((found[2] or ":0")[1:] or 0) <= 65535
 
 
-def _property(wit_name: str, attribute: str, is_good: Callable[[Any], bool]) -> None:
-    """Register getter and setter of one property; the setter refuses what is malformed."""
+def add_request_rules(table: HostTable, request: str, options: str, *, getter: str = "") -> None:
+    """Register getters and setters of a request's properties and of the timeouts; setters refuse what is malformed.
 
-    def getter(_guest: ComponentGuest, request: OutgoingRequest) -> Any:
+    Args:
+        table: of the preview.
+        request: prefix of the request's methods.
+        options: prefix of the options' methods.
+        getter: what the names of getters begin with.
+    """
+    for name, attribute, is_good in _PROPERTIES:
+        _add_property(table, f"{request}{getter}{name}", f"{request}set-{name}", attribute, is_good)
+    for name in _TIMEOUTS:
+        _add_timeout(table, f"{options}{getter}{name}", f"{options}set-{name}", name)
+
+
+_PROPERTIES: Final[tuple[tuple[str, str, Callable[[Any], bool]], ...]] = (
+    ("method", "method", good_method),
+    ("path-with-query", "path", good_target),
+    ("scheme", "scheme", good_scheme),
+    ("authority", "authority", good_authority),
+)
+"""Name in the WIT, attribute, and what may be set."""
+_TIMEOUTS: Final = ("connect-timeout", "first-byte-timeout", "between-bytes-timeout")
+
+
+def _add_property(table: HostTable, get: str, put: str, attribute: str, is_good: Callable[[Any], bool]) -> None:
+    def getter(_guest: ComponentGuest, request: Described) -> Any:
         return getattr(request, attribute)
 
-    def setter(_guest: ComponentGuest, request: OutgoingRequest, value: Any) -> None:
+    def setter(_guest: ComponentGuest, request: Described, value: Any) -> None:
         if not is_good(value):
             raise Err
         setattr(request, attribute, value)
 
-    TABLE.add(_TYPES, _REQUEST + wit_name)(getter)
-    TABLE.add(_TYPES, _REQUEST + "set-" + wit_name)(setter)
+    table.add(_TYPES, get)(getter)
+    table.add(_TYPES, put)(setter)
 
 
-def _timeout(name: str) -> None:
-    """Register getter and setter of one timeout."""
-
+def _add_timeout(table: HostTable, get: str, put: str, name: str) -> None:
     def getter(_guest: ComponentGuest, options: RequestOptions) -> int | None:
         return options.timeouts.get(name)
 
     def setter(_guest: ComponentGuest, options: RequestOptions, value: int | None) -> None:
+        if not options.mutable:
+            raise Err(Var("immutable"))
         options.timeouts[name] = value
 
-    TABLE.add(_TYPES, _OPTIONS + name)(getter)
-    TABLE.add(_TYPES, _OPTIONS + "set-" + name)(setter)
+    table.add(_TYPES, get)(getter)
+    table.add(_TYPES, put)(setter)
 
 
-_property("method", "method", good_method)
-_property("path-with-query", "path", good_target)
-_property("scheme", "scheme", good_scheme)
-_property("authority", "authority", good_authority)
-for _name in ("connect-timeout", "first-byte-timeout", "between-bytes-timeout"):
-    _timeout(_name)
+add_request_rules(TABLE, _REQUEST, _OPTIONS)
 
 
 @TABLE.add(_TYPES, "[constructor]request-options")
@@ -279,6 +300,16 @@ def request_options(_guest: ComponentGuest) -> RequestOptions:
 @TABLE.add("wasi:http/outgoing-handler", "handle", waits=True)
 def handle(guest: ComponentGuest, request: OutgoingRequest, options: RequestOptions | None) -> Suspend:
     """Send it: a future of the answer. Raises Err(error-code) for what needs no network to be refused."""
+    outbound = way_out(guest)
+    wanted = describe(request, options or RequestOptions())
+    wanted.body = _body_of(guest, request)
+    guest.sent_requests += 1
+    future = FutureResponse(outbound, wanted, guest.limits.response_bytes)
+    return Suspend(lambda: future.start(guest), lambda _: future)
+
+
+def way_out(guest: Guest) -> Outbound:
+    """How the guest may send one more request. Raises Err(error-code), and tells its log why."""
     outbound = guest.grants.outbound
     if outbound is None:
         guest.log.write(b"edgesim: an outgoing request was refused: allowed_outbound_hosts is empty\n")
@@ -286,11 +317,7 @@ def handle(guest: ComponentGuest, request: OutgoingRequest, options: RequestOpti
     if guest.sent_requests >= guest.limits.subrequests:
         guest.log.write(b"edgesim: an outgoing request was refused: %d were sent\n" % guest.sent_requests)
         raise Err(Var("connection-limit-reached"))
-    wanted = describe(request, options or RequestOptions())
-    wanted.body = _body_of(guest, request)
-    guest.sent_requests += 1
-    future = FutureResponse(outbound, wanted, guest.limits.response_bytes)
-    return Suspend(lambda: future.start(guest), lambda _: future)
+    return outbound
 
 
 def describe(request: Described, options: RequestOptions) -> OutboundRequest:

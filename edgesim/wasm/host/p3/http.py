@@ -10,15 +10,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import GuestOutputError
-from edgesim.model.http import BODILESS
 from edgesim.wasm.flat.async_channel import Channel, HostFuture, ValueSink
 from edgesim.wasm.flat.p3_body import BodySink, code_of
 from edgesim.wasm.guest import Input, RequestPipe, Suspend
 from edgesim.wasm.host import fields as p2_fields
 from edgesim.wasm.host.bodies import OutgoingBody
 from edgesim.wasm.host.fields import Fields, content_length, from_headers
-from edgesim.wasm.host.http import METHODS
-from edgesim.wasm.host.outgoing import RequestOptions, describe, good_authority, good_method, good_scheme, good_target
+from edgesim.wasm.host.http import method_case, send_head
+from edgesim.wasm.host.outgoing import RequestOptions, add_request_rules, describe, way_out
 from edgesim.wasm.linking import HostTable
 from edgesim.wasm.outbound import OutboundError
 from edgesim.wasm.values import Err, Var
@@ -78,7 +77,7 @@ class Request(Message):
         self.path: str | None = None
         self.scheme: Var | None = None
         self.authority: str | None = None
-        self.options: Options | None = None
+        self.options: RequestOptions | None = None
 
 
 class Response(Message):
@@ -99,8 +98,7 @@ def incoming_request(request: GuestRequest, body: Input) -> Request:
     """The client's request."""
     contents = _received(body, lambda: _fields(body.trailers()) if body.drained else None)
     incoming = Request(from_headers(request.headers), *contents)
-    name = request.method
-    incoming.method = Var(name.lower()) if name.lower() in METHODS and name.isupper() else Var("other", name)
+    incoming.method = method_case(request.method)
     incoming.path, incoming.authority = request.target, request.authority
     incoming.scheme = Var(request.scheme.upper())
     return incoming
@@ -111,15 +109,8 @@ def send_response(guest: AsyncGuest, result: Response | Err) -> None:
     if isinstance(result, Err):
         what = result.value.tag if isinstance(result.value, Var) else "an error"
         raise GuestOutputError(f"the worker answered with the error {what}{guest.log.tail()}")
-    declared = result.fields.get("content-length")
-    if declared and content_length(result.fields) is None:
-        raise GuestOutputError(f"the worker's Content-Length is malformed: {declared[0][:40]!r}")
     body = OutgoingBody("response", content_length(result.fields))
-    guest.output.send_head(result.status, result.fields.headers())
-    if guest.request.method == "HEAD" or result.status in BODILESS:
-        body.discard()
-    else:
-        body.connect(guest.output)
+    send_head(guest, result.status, result.fields, body)
     _transmit(guest, result, BodySink(body, guest.output, result.sent))
 
 
@@ -152,19 +143,9 @@ def get_and_delete(guest: AsyncGuest, fields: Fields, name: str) -> list[bytes]:
 # -- requests -----------------------------------------------------------------------------------------------------------
 
 
-class Options(RequestOptions):
-    """Timeouts, immutable once they belong to a request."""
-
-    __slots__ = ("mutable",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mutable = True
-
-
 @TABLE.add(_TYPES, "[static]request.new")
 def new_request(
-    _guest: AsyncGuest, fields: Fields, contents: Channel | None, trailers: Channel, options: Options | None
+    _guest: AsyncGuest, fields: Fields, contents: Channel | None, trailers: Channel, options: RequestOptions | None
 ) -> tuple[Request, Channel]:
     """A GET request, and a future of how its transmission ends."""
     request = Request(fields, contents, trailers)
@@ -174,56 +155,25 @@ def new_request(
     return request, Channel(request.sent)
 
 
-def _property(wit_name: str, attribute: str, is_good: Callable[[Any], bool]) -> None:
-    def getter(_guest: AsyncGuest, request: Request) -> Any:
-        return getattr(request, attribute)
-
-    def setter(_guest: AsyncGuest, request: Request, value: Any) -> None:
-        if not is_good(value):
-            raise Err
-        setattr(request, attribute, value)
-
-    TABLE.add(_TYPES, f"[method]request.get-{wit_name}")(getter)
-    TABLE.add(_TYPES, f"[method]request.set-{wit_name}")(setter)
-
-
-def _timeout(name: str) -> None:
-    def getter(_guest: AsyncGuest, options: Options) -> int | None:
-        return options.timeouts.get(name)
-
-    def setter(_guest: AsyncGuest, options: Options, value: int | None) -> None:
-        if not options.mutable:
-            raise Err(Var("immutable"))
-        options.timeouts[name] = value
-
-    TABLE.add(_TYPES, f"[method]request-options.get-{name}")(getter)
-    TABLE.add(_TYPES, f"[method]request-options.set-{name}")(setter)
-
-
-_property("method", "method", good_method)
-_property("path-with-query", "path", good_target)
-_property("scheme", "scheme", good_scheme)
-_property("authority", "authority", good_authority)
-for _name in ("connect-timeout", "first-byte-timeout", "between-bytes-timeout"):
-    _timeout(_name)
+add_request_rules(TABLE, "[method]request.", "[method]request-options.", getter="get-")
 
 
 @TABLE.add(_TYPES, "[constructor]request-options")
-def new_options(_guest: AsyncGuest) -> Options:
+def new_options(_guest: AsyncGuest) -> RequestOptions:
     """No timeouts."""
-    return Options()
+    return RequestOptions()
 
 
 @TABLE.add(_TYPES, "[method]request-options.clone")
-def clone_options(_guest: AsyncGuest, options: Options) -> Options:
+def clone_options(_guest: AsyncGuest, options: RequestOptions) -> RequestOptions:
     """A mutable copy."""
-    copy = Options()
+    copy = RequestOptions()
     copy.timeouts = dict(options.timeouts)
     return copy
 
 
 @TABLE.add(_TYPES, "[method]request.get-options")
-def get_options(_guest: AsyncGuest, request: Request) -> Options | None:
+def get_options(_guest: AsyncGuest, request: Request) -> RequestOptions | None:
     """The options, immutable."""
     return request.options
 
@@ -284,13 +234,7 @@ def send(guest: AsyncGuest, request: Request) -> Suspend:
 
 
 def _send(guest: AsyncGuest, request: Request) -> Suspend:
-    outbound = guest.grants.outbound
-    if outbound is None:
-        guest.log.write(b"edgesim: an outgoing request was refused: allowed_outbound_hosts is empty\n")
-        raise Err(Var("HTTP-request-denied"))
-    if guest.sent_requests >= guest.limits.subrequests:
-        guest.log.write(b"edgesim: an outgoing request was refused: %d were sent\n" % guest.sent_requests)
-        raise Err(Var("connection-limit-reached"))
+    outbound = way_out(guest)
     wanted = describe(request, request.options or RequestOptions())
     guest.sent_requests += 1
     pipe = RequestPipe(guest.limits.body_bytes)
