@@ -122,8 +122,10 @@ class References:
             flow = session.get("flow") if isinstance(session, dict) else None
             for number, step in enumerate(_list(flow)):
                 name = step.get("request") if isinstance(step, dict) else None
+                if not isinstance(name, str):
+                    continue
                 used.add(name)
-                if isinstance(name, str) and name not in known:
+                if name not in known:
                     hint = did_you_mean(name, known, what="requests of this scenario")
                     path = ("sessions", index, "flow", number, "request")
                     yield self._source.problem(path, f"there is no request '{clip(name)}'", hint)
