@@ -62,21 +62,26 @@ async def start_plugin(runtime: Runtime, source: Source, pop: Pop, worker: Worke
     return plugin
 
 
+def guest_request(request: Request, route: str = "/...") -> GuestRequest:
+    """A request as its guest sees it; `route` is the pattern that has led to a worker."""
+    return GuestRequest(
+        method=request.method,
+        target=request.target,
+        headers=request.headers,
+        body=request.body,
+        authority=header(request.headers, "host") or f"{request.app}.localhost",
+        scheme="https" if request.secure else "http",
+        client_address=request.place.address,
+        deadline_s=request.deadline_s,
+        route=route,
+        inform=request.inform,
+    )
+
+
 async def filter_request(worker: Worker, request: Request, filtering: Filtering) -> None:
     """See World.filter_request."""
     plugin: Plugin = worker.handle[1]
-    run = plugin.open(
-        GuestRequest(
-            method=request.method,
-            target=request.target,
-            headers=request.headers,
-            body=request.body,
-            authority=header(request.headers, "host") or f"{request.app}.localhost",
-            scheme="https" if request.secure else "http",
-            client_address=request.place.address,
-            deadline_s=request.deadline_s,
-        )
-    )
+    run = plugin.open(guest_request(request))
     filtering.handle = run
     try:
         answer = await run.on_request()

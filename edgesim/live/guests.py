@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from edgesim.core.request import Response, Timings
 from edgesim.errors import EdgesimError, StartError, StorageError
-from edgesim.live.filters import end_filter, filter_request, filter_response, metric_values, start_plugin
+from edgesim.live.filters import end_filter, filter_request, filter_response, guest_request, metric_values, start_plugin
 from edgesim.live.grants import make_grants
 from edgesim.live.http_server import too_large
 from edgesim.model.http import header
 from edgesim.model.worker import Reuse
-from edgesim.wasm.guest import GuestRequest
 from edgesim.wasm.keeping import KeptInstance
 from edgesim.wasm.proxy.plugin import Plugin
 
@@ -143,18 +142,7 @@ class WasmGuests:
         if instance is not None and (instance.again or instance.handle is not None):
             kept = instance.handle or KeptInstance()
         answer = await loaded.run(
-            GuestRequest(
-                method=request.method,
-                target=request.target,
-                headers=request.headers,
-                body=request.body,
-                authority=header(request.headers, "host") or f"{request.app}.localhost",
-                scheme="https" if request.secure else "http",
-                client_address=request.place.address,
-                deadline_s=request.deadline_s,
-                route=worker.release.pattern(request.path),
-                inform=request.inform,
-            ),
+            guest_request(request, worker.release.pattern(request.path)),
             limits,
             grants,
             kept=kept,
