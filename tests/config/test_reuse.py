@@ -5,34 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic_core import PydanticCustomError
 
-from edgesim.config.manifest import load_app
 from edgesim.config.reuse import parse_count, parse_idle
 from edgesim.errors import ManifestError
 from edgesim.model.worker import Reuse
-
-HEAD = """spin_manifest_version = 2
-[application]
-name = "shop"
-[[trigger.http]]
-route = "/..."
-component = "web"
-[component.web]
-source = "web.wasm"
-[component.web.tool.edgesim]
-"""
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write a manifest beside a file web.wasm, and return its path."""
-    (tmp_path / "web.wasm").write_bytes(b"\0asm")
-
-    def write(lines):
-        path = tmp_path / "spin.toml"
-        path.write_text(HEAD + lines)
-        return path
-
-    return write
 
 
 @pytest.mark.parametrize(
@@ -76,13 +51,11 @@ def test_empty_ranges(parse, written):
         parse(written)
 
 
-def test_a_manifest_with_reuse(write):
+def test_a_manifest_with_reuse(load):
     """The values arrive at the component and in the request to deploy it; limits stand beside them."""
-    app = load_app(
-        write(
-            'max_instance_reuse_count = "1..101"\nmax_instance_concurrent_reuse_count = 4\n'
-            'idle_instance_timeout = "500ms..2s"\nmemory = "64MiB"\n'
-        )
+    app = load(
+        'max_instance_reuse_count = "1..101"\nmax_instance_concurrent_reuse_count = 4\n'
+        'idle_instance_timeout = "500ms..2s"\nmemory = "64MiB"\n'
     )
     component = app.components[0]
 
@@ -96,19 +69,17 @@ def test_a_manifest_with_reuse(write):
     assert Reuse(**sent.model_dump()) == component.reuse
 
 
-def test_a_manifest_without(write):
+def test_a_manifest_without(load):
     """A fresh instance for each request."""
-    assert load_app(write("")).components[0].reuse == Reuse()
+    assert load("").components[0].reuse == Reuse()
 
 
-def test_mistakes_have_a_place(write):
+def test_mistakes_have_a_place(load):
     """All at once, each with line, column and what to write."""
     with pytest.raises(ManifestError) as caught:
-        load_app(
-            write(
-                'max_instance_reuse_count = 0\nmax_instance_concurrent_reuse_count = "4..2"\n'
-                'idle_instance_timeout = "soon"\nmax_instance_reuse_cuont = 1\n'
-            )
+        load(
+            'max_instance_reuse_count = 0\nmax_instance_concurrent_reuse_count = "4..2"\n'
+            'idle_instance_timeout = "soon"\nmax_instance_reuse_cuont = 1\n'
         )
 
     found = [(p.line, p.col, p.message) for p in caught.value.problems]

@@ -13,29 +13,11 @@ from edgesim.errors import ManifestError, UsageError
 from edgesim.model.profiles import PROFILES
 from edgesim.model.worker import LIMIT_BOUNDS, Limits
 
-HEAD = """spin_manifest_version = 2
-[application]
-name = "shop"
-[[trigger.http]]
-route = "/..."
-component = "web"
-[component.web]
-source = "web.wasm"
-[component.web.tool.edgesim]
-"""
-
 
 @pytest.fixture
-def limits(tmp_path):
+def limits(load):
     """The limits of a component whose table has these lines."""
-
-    def read(lines, **options):
-        (tmp_path / "web.wasm").touch()
-        path = tmp_path / "spin.toml"
-        path.write_text(HEAD + lines)
-        return load_app(path, **options).components[0].limits
-
-    return read
+    return lambda lines, **options: load(lines, **options).components[0].limits
 
 
 def test_every_limit_has_bounds_a_key_and_a_field_of_the_api():
