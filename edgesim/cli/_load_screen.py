@@ -214,13 +214,24 @@ def _thresholds(document: dict[str, Any]) -> None:
         out.print(f"{sign} {_markup(verdict['check'])}{kind}: {_measured(verdict)}")
     for failure in document["timeline_failures"]:
         out.print(f"[red]MISS[/] timeline: {_markup(failure)}")
+    _left(document)
+    if document["aborted"]:
+        out.print(f"ended early at {document['elapsed_s']:.1f} s: {_markup(document['aborted'])}")
+    conclusion = document["conclusion"]
+    out.print(f"[{_COLORS[conclusion]}]{conclusion}[/]")
+
+
+def _left(document: dict[str, Any]) -> None:
+    """What is left to do at a live edge, and what a simulated one could not show."""
+    for unchecked in document["unchecked"]:
+        note(f"not checked, since it was simulated: {unchecked}")
+    if document["run"]["world"] != "live":
+        return
     for name in document["left_down"]:
         kind, ident = name.split(" ")
         note(f"{name} is still down; bring it back with `edgesim {kind}s restart {ident}`")
     for pop in document["left_drained"]:
         note(f"pop {pop} is still drained; put it back with `edgesim pops undrain {pop}`")
-    conclusion = document["conclusion"]
-    out.print(f"[{_COLORS[conclusion]}]{conclusion}[/]")
 
 
 def _measured(verdict: dict[str, Any]) -> str:

@@ -39,12 +39,14 @@ def validate(file: str, as_json: bool) -> None:
 
     path = find_scenario(file)
     scenario = load_scenario(path)
-    requests = expected(scenario)
+    begun = expected(scenario)
+    requests = begun * scenario.requests_per_arrival
     metros = len({c.metro.id for p in scenario.populations for c in p.clients})
     facts = {
         "file": str(path),
         "name": scenario.name,
         "duration_s": scenario.load.duration_s,
+        "arrivals": round(begun),
         "requests": round(requests),
         "metros": metros,
         "timeline": [{"at_s": e.at_s, "label": e.label} for e in scenario.timeline],
@@ -53,8 +55,9 @@ def validate(file: str, as_json: bool) -> None:
     if as_json:
         echo_json("scenario.v1", facts)
         return
+    sessions = f" in {begun:,.0f} sessions" if scenario.sessions else ""
     click.echo(
-        f"{path}: ok. {scenario.name} sends about {requests:,.0f} requests in {scenario.load.duration_s:g} s from "
+        f"{path}: ok. {scenario.name} sends about {requests:,.0f} requests{sessions} in {scenario.load.duration_s:g} s from "
         f"{metros} metros, with {len(scenario.timeline)} events and {len(scenario.thresholds)} thresholds"
     )
 

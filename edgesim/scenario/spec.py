@@ -258,6 +258,12 @@ class Scenario:
         """The feeder with this name; the loader has checked that there is one."""
         return next(f for f in self.feeders if f.name == name)
 
+    @property
+    def requests_per_arrival(self) -> float:
+        """How many requests an arrival means on average: more than one with sessions."""
+        total = sum(session.weight for session in self.sessions)
+        return sum(s.weight / total * len(s.steps) for s in self.sessions) if self.sessions else 1.0
+
     def unchecked(self) -> tuple[str, ...]:
         """What a simulated answer cannot be checked for, by request: bodies, and the worker's own header fields."""
         out = []

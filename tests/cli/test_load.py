@@ -16,9 +16,10 @@ from edgesim.errors import UsageError
 from edgesim.live.load.run import Progress
 from edgesim.results.answered import Answered, Attribution
 from edgesim.results.collect import Results
+from edgesim.results.facts import RunFacts
 from edgesim.results.summary import summarise
 from edgesim.scenario.arrivals import Arrival
-from edgesim.scenario.spec import TimelineEntry
+from edgesim.scenario.spec import Expectation, TimelineEntry
 from edgesim.scenario.steps import Step, drain, kill, latency, origin
 from edgesim.scenario.thresholds import parse
 from edgesim.scenario.timeline import Mark
@@ -158,3 +159,30 @@ def test_what_the_edge_has_not_is_said_before_the_run(step: Step | None, said: s
 
     assert caught.value.message.startswith(said)
     assert caught.value.help
+
+
+def test_a_scenario_of_sessions_says_how_many(capsys: pytest.CaptureFixture[str]) -> None:
+    """Requests are what its sessions have on average: four steps for four fifths, three for the rest."""
+    assert run(["load", "validate", "sessions", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert run(["load", "validate", "sessions"]) == 0
+
+    assert document["requests"] == pytest.approx(document["arrivals"] * 3.8, abs=2)
+    assert (
+        f"about {document['requests']} requests in {document['arrivals']} sessions in 16 s" in capsys.readouterr().out
+    )
+
+
+def test_the_report_of_a_run_that_ended_early_and_of_a_simulated_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """Why it ended; what was not checked; a simulated PoP needs nobody to bring it back."""
+    expect = Expectation(body=("hello",))
+    found = Results(replace(BASE, requests=(replace(BASE.requests[0], expect=expect),)))
+    found.marks = [Mark(entry=0, edge="begin", at_s=0.5)]
+    found.aborted, found.elapsed_s = "http.error_rate < 1%", 3.25
+
+    report(summarise(found, RunFacts(world="simulated")))
+
+    out, err = capsys.readouterr()
+    assert "ended early at 3.2 s: http.error_rate < 1%" in out
+    assert "not checked, since it was simulated: home: body" in err
+    assert "restart" not in err
