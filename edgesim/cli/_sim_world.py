@@ -229,10 +229,8 @@ class SimulatedWorld:
         strangers = [name for name, source in self.costs.sources.items() if source["of"] != "this file"]
         warning = ""
         if strangers:
-            warning = (
-                f"; {', '.join(strangers)} cost what another worker does, since they were never measured: "
-                "use `edgesim profile`"
-            )
+            who = f"{', '.join(strangers)} {'costs' if len(strangers) == 1 else 'cost'}"
+            warning = f"; never measured, {who} what another worker does (see `edgesim profile`)"
         return f"costs from the profile {self.costs.name}, measured {self.costs.measured_at[:10]}{warning}"
 
 
