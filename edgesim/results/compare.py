@@ -22,6 +22,9 @@ _MUST_AGREE: Final = {
     "duration_s": "one of them has been cut, or the scenario was changed in between",
 }
 
+_ROUNDING: Final = 1e-9
+"""21 is 5 % more than 20, whatever a quotient of floats says."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerances:
@@ -77,7 +80,7 @@ class Row:
             return None
         if self.first is None and self.second is None:
             return True
-        return self.difference is not None and abs(self.difference) <= self.tolerance
+        return self.difference is not None and abs(self.difference) <= self.tolerance + _ROUNDING
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-able values."""

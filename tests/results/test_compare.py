@@ -82,7 +82,7 @@ def test_different_scenarios():
     other = copy.deepcopy(summary())
     other["scenario"]["duration_s"] = 12.0
 
-    with pytest.raises(ValueError, match="duration_s is 10.0 in the first and 12.0"):
+    with pytest.raises(ValueError, match=r"duration_s is 10\.0 in the first and 12\.0"):
         compare(summary(), other)
 
 
