@@ -135,6 +135,7 @@ def test_a_loop_that_forgets_who_was_before(monkeypatch):
 def test_a_fault_fails_the_suite(monkeypatch):
     """From the row to the family: a wrong mean is in the results of `run`."""
     monkeypatch.setattr("edgesim.sim.leaves.log", lambda x: 1.08 * math.log(x))
+    monkeypatch.setattr("edgesim.sim.validation.suite.SAMPLE_PATH_CUSTOMERS", 1000)
     row = Row(Queue(service=M, slots=1, load=0.7, customers=SMALL), (markov.wait, markov.waiting_share), ALLOWED)
     results = {result.claim.id: result for result in run(Suite((row,), 20), seed=3)}
 
@@ -143,13 +144,14 @@ def test_a_fault_fails_the_suite(monkeypatch):
     assert results["little.system"].ok
 
 
-def test_replications_are_functions_of_their_seeds():
+def test_replications_are_functions_of_their_seeds(monkeypatch):
     """To the bit, another seed is another run, and rows do not share random numbers."""
     queue = Queue(service=M, slots=2, load=0.5, customers=500)
 
     assert means(queue, 1) == means(queue, 1)
     assert means(queue, 1) != means(queue, 2)
 
+    monkeypatch.setattr("edgesim.sim.validation.suite.SAMPLE_PATH_CUSTOMERS", 100)
     asked = []
     list(run(suite(quick=False), 1, partial(_note, asked)))
 
