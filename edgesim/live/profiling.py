@@ -32,7 +32,8 @@ RATE_PER_S: Final = 40.0
 IDLE_S: Final = 2.0
 """How long the processes' idle CPU use is looked at."""
 TIMEOUT_S: Final = 30.0
-HOST_TIMEOUT_S: Final = 30.0
+HOST_TIMEOUT_S: Final = 60.0
+POLL_TIMEOUT_S: Final = 1.0
 _POLL_S: Final = 0.02
 _WARM: Final = frozenset({"fresh", "reused"})
 
@@ -157,11 +158,11 @@ class Measurement:
             )
         return answer
 
-    async def _try(self, app: str, pop: str, path: str, pool: Pool | None) -> Answer:
+    async def _try(self, app: str, pop: str, path: str, pool: Pool | None, timeout_s: float = TIMEOUT_S) -> Answer:
         port = self._edge.ports.front_door
         if pool is None:
             pool = self._pools.setdefault(pop, Pool("127.0.0.1", port, limit=64))
-        return await pool.send("GET", encode_request("GET", path, f"{app}.{pop}.localhost"), TIMEOUT_S)
+        return await pool.send("GET", encode_request("GET", path, f"{app}.{pop}.localhost"), timeout_s)
 
     async def _steadily(self, app: str, path: str, pops: Sequence[str], seconds: float) -> list[tuple[Answer, float]]:
         """Requests at an even rate, one PoP after the other; those on open connections to loaded workers, with their times."""
@@ -210,7 +211,8 @@ class Measurement:
         await self._api.host_action(host, "kill")
         began_s = perf_counter()
         await self._api.host_action(host, "restart")
-        while (answer := await self._try(app, pop, path, None)).error or answer.status >= 500:
+        # One that is caught by a host that is still starting must not hold up the next look.
+        while (answer := await self._try(app, pop, path, None, POLL_TIMEOUT_S)).error or answer.status >= 500:
             if perf_counter() - began_s > HOST_TIMEOUT_S:
                 raise ProcessError(f"{host} did not come back within {HOST_TIMEOUT_S:g} s")
             await asyncio.sleep(_POLL_S)
