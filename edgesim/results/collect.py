@@ -241,10 +241,19 @@ class Results:
                 total += max(0.0, min(self.elapsed_s - begin_s, phase.duration_s))
         return total
 
+    def cold_starts(self, role: str = "") -> Durations:
+        """Time until the worker was loaded, of all cold starts or of those in one role."""
+        out = Durations()
+        for (found, phase), durations in self.cold.items():
+            if phase == "start" and role in {"", found}:
+                out.merge(durations)
+        return out
+
     def measure(self, threshold: Threshold) -> float | None:
         """The figure that a threshold is about, in its base unit; None when there is none."""
-        if threshold.name == "generator.dropped.count":
-            return float(self.dropped.total())
+        if threshold.metric.startswith("edge."):
+            cold = self.cold_starts(dict(threshold.tags).get("role", ""))
+            return float(cold.count) if threshold.unit == "count" else _figure(cold, threshold)
         cell = self.select(threshold.tags)
         durations = {
             "generator.lag": self.lag,
@@ -253,17 +262,15 @@ class Results:
             "http.response_time": cell.response,
         }.get(threshold.metric)
         if durations is not None:
-            return durations.mean_s if threshold.quantile is None else durations.quantile(threshold.quantile)
-        match threshold.name:
-            case "http.error_rate":
-                return cell.error_rate
-            case "http.errors.count":
-                return float(cell.failed)
-            case "http.requests.count":
-                return float(cell.requests)
-        assert threshold.name == "http.requests.rate", threshold.name
+            return _figure(durations, threshold)
         lasted_s = self.recorded_s(threshold.tags)
-        return cell.requests / lasted_s if lasted_s else None
+        return {
+            "generator.dropped.count": float(self.dropped.total()),
+            "http.error_rate": cell.error_rate,
+            "http.errors.count": float(cell.failed),
+            "http.requests.count": float(cell.requests),
+            "http.requests.rate": cell.requests / lasted_s if lasted_s else None,
+        }[threshold.name]
 
     # -- JSON
 
@@ -311,3 +318,8 @@ class Results:
         self.interrupted = bool(state["interrupted"])
         self.aborted = str(state["aborted"])
         return self
+
+
+def _figure(durations: Durations, threshold: Threshold) -> float | None:
+    """The mean or the quantile that a threshold names."""
+    return durations.mean_s if threshold.quantile is None else durations.quantile(threshold.quantile)

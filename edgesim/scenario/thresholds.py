@@ -21,6 +21,7 @@ _DURATIONS: Final = {
     "http.network_time": "s",
     "http.connect_time": "s",
     "generator.lag": "s",
+    "edge.cold_start": "s",
 }
 _QUANTILES: Final = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 METRICS: Final[dict[str, Unit]] = {
@@ -30,9 +31,13 @@ METRICS: Final[dict[str, Unit]] = {
     "http.requests.rate": "per_s",
     "http.requests.count": "count",
     "generator.dropped.count": "count",
+    "edge.cold_starts.count": "count",
 }
 """Every metric that a threshold may name, with its unit."""
-TAGS: Final = ("phase", "population", "request", "pop", "region")
+TAGS: Final = ("phase", "population", "request", "pop", "region", "role")
+ROLES: Final = ("trigger", "waiter")
+_WHOLE: Final = ("generator.", "http.connect_time.")
+"""Metrics of the whole run."""
 
 _GRAMMAR = re.compile(
     r"\s*(?P<metric>[a-z_]+(?:\.[a-z0-9_]+)+)\s*(?:\{(?P<tags>[^{}]*)\})?\s*(?P<op><=|>=|==|<|>)\s*"
@@ -148,12 +153,21 @@ def _tags(text: str | None, name: str) -> tuple[tuple[str, str], ...]:
         if key in out:
             raise ValueError(f"the tag '{key}' is given twice; remove one")
         out[key] = value
-    if out and name.startswith("generator."):
+    _check_tags(out, name)
+    return tuple(sorted(out.items()))
+
+
+def _check_tags(out: dict[str, str], name: str) -> None:
+    """Raise ValueError when the metric has no such tags, or they exclude each other."""
+    if out and name.startswith(_WHOLE):
         raise ValueError(f"{name} has no tags; it is about the whole run")
+    if set(out) - {"role"} if name.startswith("edge.") else "role" in out:
+        raise ValueError("the tag 'role' is of edge.cold_start and edge.cold_starts, which have no other; remove it")
+    if out.get("role", ROLES[0]) not in ROLES:
+        raise ValueError(f"there is no role '{out['role']}'; known: {', '.join(ROLES)}")
     for alone in ("pop", "region"):
         if alone in out and len(out) > 1:
             raise ValueError(f"the tag '{alone}' cannot be combined with others; use two thresholds")
-    return tuple(sorted(out.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,3 +138,22 @@ def test_parts_of_a_run_add_up() -> None:
     assert twice.dropped.total() == 4
     assert twice.series.columns()["arrivals"] == [2 * n for n in whole.series.columns()["arrivals"]]
     assert twice.elapsed_s == whole.elapsed_s
+
+
+@pytest.mark.parametrize(
+    ("check", "measured"),
+    [
+        ("edge.cold_starts.count > 0", 3),
+        ("edge.cold_starts.count{role=waiter} > 0", 2),
+        ("edge.cold_start.mean{role=trigger} < 1s", 0.5),
+        ("edge.cold_start.mean < 1s", 0.25),
+    ],
+)
+def test_cold_starts_can_be_required(check: str, measured: float) -> None:
+    """Of all roles or of one; their time is that until the worker was loaded."""
+    out = Results(scenario())
+    for role, start_s in (("trigger", 0.5), ("waiter", 0.125), ("waiter", 0.125)):
+        about = Attribution("nrt1", "absent", role, None, (("start", start_s), ("load", start_s / 2)))
+        out.add(Arrival(0, 0.0, 1, 0, 0, 0), Answered("ok", 0.1, about, status=200))
+
+    assert out.measure(parse(check)) == pytest.approx(measured)

@@ -49,6 +49,10 @@ def test_tags_are_read() -> None:
         ("http.error_rate{phase=a,phase=b} < 1%", "given twice"),
         ("http.error_rate{pop=fra1,phase=a} < 1%", "cannot be combined"),
         ("generator.lag.p99{phase=a} < 1s", "has no tags"),
+        ("http.connect_time.p99{phase=a} < 1s", "has no tags"),
+        ("edge.cold_start.p99{phase=a} < 1s", "which have no other"),
+        ("http.error_rate{role=trigger} < 1%", "the tag 'role' is of edge.cold_start"),
+        ("edge.cold_start.p99{role=boss} < 1s", "there is no role 'boss'"),
     ],
 )
 def test_mistakes_are_named(text: str, said: str) -> None:
