@@ -21,7 +21,9 @@ _EXACT: Final = 2 << SUB_BITS
 def whole_us(seconds: float) -> int:
     """Whole microseconds from 0 to `US_MAX`."""
     us = int(seconds * 1e6 + 0.5)
-    return 0 if us < 0 else min(us, US_MAX)
+    if 0 <= us <= US_MAX:
+        return us
+    return US_MAX if us > 0 else 0
 
 
 def bucket_of(us: int) -> int:
