@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ctypes import addressof, c_uint8, c_uint64, c_void_p, memmove
 from time import thread_time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgesim.errors import GuestCpuError, GuestTrapError
 from edgesim.wasm import raw
@@ -177,6 +177,23 @@ class Guest:
             raw.store_delete(self.store)
             self.store = None
             self.end()
+
+
+class CoreGuest(Protocol):
+    """A guest that is one instance of a core module."""
+
+    context: Any
+    error_out: c_void_p
+    instance: Any
+    trap_out: c_void_p
+
+
+def instantiate(pre: int | None, guest: CoreGuest) -> int:
+    """The future that makes the instance of a guest, from a `wasmtime_instance_pre_t *`."""
+    future: int = raw.instance_pre_instantiate(
+        pre, guest.context, addressof(guest.instance), addressof(guest.trap_out), addressof(guest.error_out)
+    )
+    return future
 
 
 @raw.CONTINUATION  # type: ignore[untyped-decorator]

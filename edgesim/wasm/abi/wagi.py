@@ -17,6 +17,7 @@ import wasmtime
 from edgesim.errors import BundleError, GuestOutputError
 from edgesim.model.http import HOP_BY_HOP
 from edgesim.wasm import p1, raw
+from edgesim.wasm.guest_store import instantiate
 
 if TYPE_CHECKING:
     from edgesim.model.http import Headers
@@ -182,15 +183,7 @@ class WagiCall:
 
     def instantiate(self) -> int:
         """The future that makes the instance."""
-        guest = self.guest
-        future: int = raw.instance_pre_instantiate(
-            self._linked.pre,
-            guest.context,
-            addressof(guest.instance),
-            addressof(guest.trap_out),
-            addressof(guest.error_out),
-        )
-        return future
+        return instantiate(self._linked.pre, self.guest)
 
     def call(self) -> int:
         """The future that runs `_start`."""

@@ -11,6 +11,7 @@ from edgesim.errors import GuestOutputError
 from edgesim.wasm import raw
 from edgesim.wasm.flat import Unsupported
 from edgesim.wasm.flat import types as t
+from edgesim.wasm.flat.call import FlatCall
 from edgesim.wasm.flat.guest import FlatGuest
 from edgesim.wasm.flat.link import LinkedPlan
 from edgesim.wasm.host.http import IncomingRequest, ResponseOutparam
@@ -29,37 +30,20 @@ _ARGS: Final = struct.Struct("<B7xI20xB7xI20x")  # two wasmtime_val_t: i32 is ki
 _CHARS: Final = c_char * _ARGS.size
 
 
-class FlatHttpCall:
+class FlatHttpCall(FlatCall[FlatGuest]):
     """One call of `handle`."""
 
-    __slots__ = ("_args", "_instance", "_linked", "_outparam", "guest")
+    __slots__ = ("_args", "_linked", "_outparam")
+
+    kind = FlatGuest
 
     def __init__(
         self, linked: LinkedFlat, request: GuestRequest, limits: Limits, grants: Grants, instance: FlatGuest | None
     ) -> None:
+        super().__init__(linked, request, limits, grants, instance)
         self._linked = linked
         self._outparam = ResponseOutparam()
         self._args: Any = None
-        if instance is None:
-            instance = FlatGuest(linked, request, limits, grants)
-        else:
-            instance.begin(request, limits, grants)
-        self._instance: FlatGuest | None = instance
-        self.guest = instance
-
-    def instantiate(self) -> int | None:
-        """The future that makes the instance."""
-        guest = self.guest
-        if guest.made:
-            return None
-        future: int = raw.instance_pre_instantiate(
-            self._linked.pre,
-            guest.context,
-            addressof(guest.instance),
-            addressof(guest.trap_out),
-            addressof(guest.error_out),
-        )
-        return future
 
     def call(self) -> int:
         """The future that runs `handle`."""
@@ -96,18 +80,6 @@ class FlatHttpCall:
         begin = guest.slice_began_s = thread_time()
         guest.enter_locked(guest.named(name), (c_uint64 * 2)(), 0)
         guest.cpu_s += thread_time() - begin
-
-    def leave(self) -> FlatGuest | None:
-        """The guest, which can serve again."""
-        instance, self._instance = self._instance, None
-        return instance
-
-    def close(self) -> None:
-        """Free the store, unless it lives on."""
-        if self._instance is None:
-            self.guest.end()
-        else:
-            self._instance.close()
 
 
 class LinkedFlat(LinkedPlan):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from ctypes import addressof
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import GuestOutputError
-from edgesim.wasm import raw
 from edgesim.wasm.flat import Unsupported
 from edgesim.wasm.flat import types as t
 from edgesim.wasm.flat.async_guest import AsyncGuest
 from edgesim.wasm.flat.async_link import AsyncLinkedPlan
+from edgesim.wasm.flat.call import FlatCall
 from edgesim.wasm.host.p3.http import Response, incoming_request, send_response
 
 if TYPE_CHECKING:
@@ -26,36 +25,19 @@ if TYPE_CHECKING:
 HANDLER: Final = "wasi:http/handler@0.3."
 
 
-class P3HttpCall:
+class P3HttpCall(FlatCall[AsyncGuest]):
     """One task of `handle`."""
 
-    __slots__ = ("_instance", "_linked", "_sent", "guest")
+    __slots__ = ("_linked", "_sent")
+
+    kind = AsyncGuest
 
     def __init__(
         self, linked: LinkedP3, request: GuestRequest, limits: Limits, grants: Grants, instance: AsyncGuest | None
     ) -> None:
+        super().__init__(linked, request, limits, grants, instance)
         self._linked = linked
         self._sent: HostFuture | None = None
-        if instance is None:
-            instance = AsyncGuest(linked, request, limits, grants)
-        else:
-            instance.begin(request, limits, grants)
-        self._instance: AsyncGuest | None = instance
-        self.guest = instance
-
-    def instantiate(self) -> int | None:
-        """The future that makes the instance."""
-        guest = self.guest
-        if guest.made:
-            return None
-        future: int = raw.instance_pre_instantiate(
-            self._linked.pre,
-            guest.context,
-            addressof(guest.instance),
-            addressof(guest.trap_out),
-            addressof(guest.error_out),
-        )
-        return future
 
     def call(self) -> int:
         """The future that runs the first part of `handle`."""
@@ -77,18 +59,6 @@ class P3HttpCall:
                 f"the worker ended in the middle of its response body{self.guest.log.tail()}",
                 help="drop the writable end of the body's stream before the task ends",
             )
-
-    def leave(self) -> AsyncGuest | None:
-        """The guest, which can serve again."""
-        instance, self._instance = self._instance, None
-        return instance
-
-    def close(self) -> None:
-        """Free the store, unless it lives on."""
-        if self._instance is None:
-            self.guest.end()
-        else:
-            self._instance.close()
 
 
 class LinkedP3(AsyncLinkedPlan):
