@@ -11,35 +11,28 @@ import json
 import re
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
-from edgesim.config.catalogue import find_metro, load_access, load_metros
 from edgesim.config.feeders import read_rows
 from edgesim.config.resources import resource_path
 from edgesim.config.scenario_check import References, find_app
+from edgesim.config.scenario_clients import population
 from edgesim.config.scenario_file import ScenarioFile
 from edgesim.config.scenario_load import LoadFile, PhaseFile, PopulationFile
 from edgesim.config.scenario_requests import RequestFile, SessionFile
 from edgesim.config.validation import problems_from_pydantic
 from edgesim.config.yaml_source import YamlSource, clip, load_yaml
 from edgesim.errors import UsageError
-from edgesim.model.address import network
 from edgesim.scenario.spec import (
-    Clients,
     Diurnal,
     Expectation,
     Feeder,
     FlashCrowd,
     Load,
     Phase,
-    Population,
     RequestSpec,
     Scenario,
     Session,
@@ -55,10 +48,9 @@ from edgesim.scenario.thresholds import DEFAULT_VALIDITY, Threshold, parse
 
 if TYPE_CHECKING:
     from edgesim.config.scenario_steps import StepFile
-    from edgesim.model.geo import Metro
 
-DAY: Final = datetime(2026, 1, 15, tzinfo=UTC)
-"""The day that scenarios are set in: what time zones say of it decides local times, so that runs repeat all year round."""
+AT_ONCE_S: Final = 0.001
+"""How long a flash crowd takes to rise or decay that does so at once: rates are linear between points."""
 _NUMBER: Final = re.compile(r'"(\{\{\s*(?:int|zipf|number)\([^()"]*\)\s*\}\})"')
 """A JSON text that is nothing but an expression for a number."""
 
@@ -122,7 +114,7 @@ def _build(file: ScenarioFile, folder: Path) -> Scenario:
         description=file.description,
         target=Target(app=file.target.app, url=file.target.url, host=file.target.host),
         load=load,
-        populations=tuple(_population(p) for p in populations),
+        populations=tuple(population(p) for p in populations),
         requests=tuple(_request(r) for r in requests),
         timeline=tuple(sorted(timeline, key=lambda e: e.at_s)),
         thresholds=_thresholds(file),
@@ -157,52 +149,13 @@ def _phase(file: PhaseFile, populations: list[str], requests: list[str]) -> Phas
         else FlashCrowd(
             add=crowd.add,
             at_s=crowd.at,
-            rise_s=crowd.rise,
+            rise_s=max(crowd.rise, AT_ONCE_S),
             hold_s=crowd.hold,
-            decay_s=crowd.decay,
+            decay_s=max(crowd.decay, AT_ONCE_S),
             population=populations.index(crowd.population) if crowd.population else -1,
             request=requests.index(crowd.request) if crowd.request else -1,
         ),
     )
-
-
-def _population(file: PopulationFile) -> Population:
-    metros: dict[int, Metro] = {m.id: m for m in map(find_metro, file.metros)}
-    countries = set(file.country)
-    everywhere = not metros and not countries
-    metros |= {m.id: m for m in load_metros() if everywhere or m.country in countries}
-    plan = load_access()
-    names = plan.names()
-    clients = []
-    for metro in metros.values():
-        offset_s = utc_offset_s(metro.timezone)
-        for access, share in ({file.access: 1.0} if file.access else plan.mix(metro.country)).items():
-            part = share * _inside(metro.id, names.index(access), tuple(file.cidr))
-            if part > 0:
-                weight = metro.weight * part
-                clients.append(Clients(metro=metro, access=access, weight=weight, utc_offset_s=offset_s))
-    return Population(name=file.name, weight=file.weight, clients=tuple(clients))
-
-
-@lru_cache(maxsize=1024)
-def utc_offset_s(timezone: str) -> float:
-    """How far an IANA time zone is ahead of UTC on `DAY`, in seconds."""
-    offset = DAY.astimezone(ZoneInfo(timezone)).utcoffset()
-    return (offset or timedelta()).total_seconds()
-
-
-def _inside(metro: int, access: int, networks: tuple[str, ...]) -> float:
-    """Which share of the clients of a metro and access class has an address in one of the networks."""
-    if not networks:
-        return 1.0
-    share = 0.0
-    for text in networks:
-        wanted = ip_network(text)
-        for family in ("v4", "loopback") if wanted.version == 4 else ("v6",):
-            own = ip_network(network(metro, access, family))
-            if own.overlaps(wanted):
-                share += min(1.0, wanted.num_addresses / own.num_addresses)
-    return min(1.0, share)
 
 
 def _request(file: RequestFile) -> RequestSpec:

@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from edgesim.config.feeders import read_rows
 from edgesim.config.resources import resource_path
+from edgesim.config.scenario_clients import population
 from edgesim.config.scenario_file import TargetFile
+from edgesim.config.scenario_load import PopulationFile
 from edgesim.config.scenario_requests import METHODS, SOURCES, FeederFile, RequestFile
 from edgesim.config.scenario_steps import STEPS, EntryFile
 from edgesim.config.units import parse_duration
@@ -55,6 +57,7 @@ class References:
         for key in ("requests", "sessions", "feeders"):
             yield from self._unique((key,), key)
         yield from self._target()
+        yield from self._populations()
         yield from self._requests()
         yield from self._crowds()
         yield from self._sessions()
@@ -81,6 +84,17 @@ class References:
         if isinstance(target, dict) and _not_one(target, ("app", "url"), TargetFile):
             message, hint = "exactly one of `app` and `url` is needed", "write for example {app: hello}"
             yield self._source.problem(("target",), message, hint)
+
+    def _populations(self) -> Iterator[Problem]:
+        """Populations of nobody."""
+        for index, entry in enumerate(self._lists["populations"]):
+            try:
+                file = PopulationFile.model_validate(entry)
+            except ValidationError:
+                continue  # reported with the form
+            if not population(file).clients:
+                message = "nobody is in this population: no client fits all of it"
+                yield self._source.problem(("populations", index), message, "widen `cidr`, or name other cities")
 
     def _requests(self) -> Iterator[Problem]:
         """Requests without a method, with several, and with a body where none can be."""
@@ -222,6 +236,7 @@ class References:
                 message = f"this comes after the end of the load ({end_s:g}s)"
                 yield self._source.problem(("timeline", index, "at"), message, "move it, or make the last phase longer")
             yield from self._power(index, entry, down)
+            yield from self._rollback(index, entry)
             deploy = entry.get("deploy")
             if isinstance(deploy, dict) and isinstance(deploy.get("path"), str) and deploy["path"]:
                 path = deploy["path"]
@@ -230,6 +245,12 @@ class References:
                     yield self._source.problem(
                         ("timeline", index, "deploy", "path"), f"there is no '{clip(path)}'", hint
                     )
+
+    def _rollback(self, index: int, entry: dict[str, Any]) -> Iterator[Problem]:
+        step, target = entry.get("rollback"), self._data.get("target")
+        if isinstance(step, dict) and not step.get("app") and isinstance(target, dict) and not target.get("app"):
+            hint = "write for example {app: hello}, since the target is a URL"
+            yield self._source.problem(("timeline", index, "rollback"), "`app` is needed", hint)
 
     def _power(self, index: int, entry: dict[str, Any], down: set[tuple[str, str]]) -> Iterator[Problem]:
         for verb in ("kill", "restart"):

@@ -15,6 +15,7 @@ from edgesim.config.scenario import find_scenario, load_scenario, parse_scenario
 from edgesim.config.scenario_steps import STEPS
 from edgesim.config.yaml_source import load_yaml
 from edgesim.errors import ConfigError, UsageError
+from edgesim.scenario.rates import expected
 from edgesim.scenario.spec import Scenario
 from edgesim.scenario.steps import Deploy, Power
 from edgesim.scenario.thresholds import METRICS
@@ -226,6 +227,11 @@ def test_every_mistake_at_once() -> None:
             "5:59 timeline.1.kill.pop: pop 'a' is dead by then",
         ),
         ("thresholds: ['http.error_rate{phase=x} < 1%']\n", "5:14 thresholds.0: there is no phase 'x'"),
+        (
+            "populations: [{name: p, metros: [London], cidr: [240.0.64.0/18]}]\n",
+            "5:15 populations.0: nobody is in this population",
+        ),
+        ("populations: [{name: p, cidr: [240.255.0.0/16]}]\n", "5:15 populations.0: nobody is in this population"),
         ("fleet: {pops: 3}\n", "5:8 fleet: 'fleet' is not supported yet"),
         ("feeders: [{name: f}]\n", "5:11 feeders.0: exactly one of `csv`, `json` and `rows` is needed"),
         (
@@ -374,3 +380,20 @@ def test_documentation() -> None:
     }
     keys = {key for part in json.loads(scenario_schema())["$defs"].values() for key in part["properties"]}
     assert {key for key in keys if not re.search(rf"[`{{ .]{key}[`:]", text)} == set()
+
+
+def test_a_rollback_needs_an_app() -> None:
+    """A target that is a URL has none."""
+    text = MINIMAL.replace("{app: hello}", '{url: "http://127.0.0.1:80"}')
+
+    assert complaints(text + "timeline: [{at: 1s, rollback: {}}]\n") == [
+        "5:31 timeline.0.rollback: `app` is needed",
+    ]
+    assert parse(text + "timeline: [{at: 1s, rollback: {app: a}}]\n").timeline
+
+
+def test_a_crowd_that_comes_at_once_is_all_there() -> None:
+    """Without a rise or a decay, the extra requests are the rate times the time."""
+    crowd = MINIMAL.replace("arrivalRate: 5", "arrivalRate: 5, flashCrowd: {add: 100, at: 500ms, hold: 1s}")
+
+    assert expected(parse(crowd)) == pytest.approx(10 + 100, rel=0.01)
