@@ -26,9 +26,16 @@ def watch(w: World, pop: Pop, worker: Worker) -> None:
     """A worker has just been loaded: find out whether it needs this module, and begin to tend it."""
     # A filter lives beside the instance of the worker behind it; the world makes it for each request.
     worker.ready = 0 if worker.component.abi == "proxy-wasm" else pop.scaling.ready
+    reuse = worker.reuse
+    worker.once = (
+        worker.ready == 0
+        and reuse.max_instance_reuse_count[1] == 1
+        and reuse.max_instance_concurrent_reuse_count == (1, 1)
+        and reuse.idle_instance_timeout_s[0] == reuse.idle_instance_timeout_s[1]
+    )
     worker.watched = (
         worker.retired
-        or worker.reuse.max_instance_reuse_count[1] > 1
+        or reuse.max_instance_reuse_count[1] > 1
         or worker.instance_bytes > 0
         or worker.ready > 0
         or pop.scaling.unload_after_s < inf
@@ -46,16 +53,11 @@ def take(w: World, pop: Pop, worker: Worker, request: Request) -> Instance:
     Raises:
         OverloadedError: the memory budget has no room for another instance.
     """
-    instance = _idle(w, pop, worker) or worker.instances.join()
-    if instance is None:
-        if not make_room(w, pop, worker.instance_bytes):
-            raise OverloadedError(
-                f"the memory of {pop.spec.id} has no room for an instance of {worker.component.id}: it needs "
-                f"{worker.instance_bytes} bytes, and {pop.memory_bytes} of {pop.spec.memory_bytes} are in use",
-                help="give the PoP more memory or fewer slots in topology.yaml",
-            )
-        instance = Instance(worker.instance_bytes)
-        charge(pop, instance, worker.instance_bytes)
+    if worker.once:
+        instance = _new(w, pop, worker)
+        instance.max_uses = instance.uses = instance.active = 1
+        return instance
+    instance = _idle(w, pop, worker) or worker.instances.join() or _new(w, pop, worker)
     if not instance.max_uses:
         instance.draw(worker.reuse, request.stream)
     instance.uses += 1
@@ -64,6 +66,21 @@ def take(w: World, pop: Pop, worker: Worker, request: Request) -> Instance:
         worker.instances.shared[instance] = None
     if len(worker.instances.idle) < worker.ready:
         attend(w, pop, worker, w.now())
+    return instance
+
+
+def _new(w: World, pop: Pop, worker: Worker) -> Instance:
+    """A new instance, with its place in the memory budget."""
+    need_bytes = worker.instance_bytes
+    if pop.memory_bytes + need_bytes > pop.spec.memory_bytes and not make_room(w, pop, need_bytes):
+        raise OverloadedError(
+            f"the memory of {pop.spec.id} has no room for an instance of {worker.component.id}: it needs "
+            f"{need_bytes} bytes, and {pop.memory_bytes} of {pop.spec.memory_bytes} are in use",
+            help="give the PoP more memory or fewer slots in topology.yaml",
+        )
+    instance = Instance(need_bytes)
+    instance.charged = need_bytes
+    pop.memory_bytes += need_bytes
     return instance
 
 
@@ -82,6 +99,12 @@ def _idle(w: World, pop: Pop, worker: Worker) -> Instance | None:
 def give_back(w: World, pop: Pop, worker: Worker, instance: Instance, *, same_life: bool) -> None:
     """A request has ended; in the same life of the PoP in which it took the instance, or after a kill."""
     instance.active -= 1
+    if (
+        worker.once and instance.handle is None and instance.max_active == 1
+    ):  # the usual case: it is gone, and nobody has taken note of it
+        if same_life:
+            pop.memory_bytes -= instance.charged
+        return
     if instance.active == 0:
         worker.instances.shared.pop(instance, None)
     if not same_life:  # a kill has taken everything and reset the accounts

@@ -62,6 +62,7 @@ class Worker:
         "instance_bytes",
         "instances",
         "loaded_bytes",
+        "once",
         "phases",
         "ready",
         "release",
@@ -101,6 +102,8 @@ class Worker:
         self.instances = Instances()
         self.retired = False
         """Its release has been replaced: it goes with its last user."""
+        self.once = False
+        """Whether each instance serves one request and none stands ready, so that there is nothing to look for."""
         self.watched = False
         """Whether `core/keeper.py` has anything to do for it."""
         self.ready = 0

@@ -9,6 +9,7 @@ requests, pipelining, keep-alive and shutdown are aiohttp's own in both cases.
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -68,6 +69,16 @@ class QuickRequest:
         return self._whole
 
 
+_THEIRS, _UNUSUAL, _OWN = "theirs", "unusual", "own"
+
+
+@lru_cache(1024)
+def _name(key: str) -> tuple[str, str]:
+    """A field's name in lowercase, and what kind of field it is."""
+    name = key.lower()
+    return name, _UNUSUAL if name in _NOT_FORWARDED else _OWN if name.startswith(_OURS) else _THEIRS
+
+
 def _plain(message: RawRequestMessage, protocol: QuickProtocol) -> QuickRequest | None:
     """The request, if it is plain."""
     if message.should_close or message.upgrade or message.version != HttpVersion11:
@@ -75,13 +86,13 @@ def _plain(message: RawRequestMessage, protocol: QuickProtocol) -> QuickRequest 
     headers: list[tuple[str, str]] = []
     ours: dict[str, str] = {}
     for key, value in message.headers.items():
-        name = key.lower()
-        if name in _NOT_FORWARDED:
-            return None
-        if name.startswith(_OURS):
-            ours.setdefault(name, value)
-        else:
+        name, kind = _name(key)
+        if kind is _THEIRS:
             headers.append((name, value))
+        elif kind is _UNUSUAL:
+            return None
+        else:
+            ours.setdefault(name, value)
     return QuickRequest(message, protocol, tuple(headers), ours)
 
 
@@ -90,13 +101,22 @@ def wire(status: int, headers: Headers, body: bytes, *more: tuple[str, str]) -> 
 
     Raises ValueError for a field with a line break, which has then got past whoever should have refused it.
     """
-    lines = [f"{name}: {value}\r\n" for name, value in headers if name not in _NOT_SENT]
-    lines += [f"{name}: {value}\r\n" for name, value in more]
-    head = "".join(lines)
-    if head.count("\r") != len(lines) or head.count("\n") != len(lines) or "\0" in head:
-        raise ValueError("a header field contains a line break or NUL")
+    return b"%b%bcontent-length: %d\r\n\r\n%b" % (_head(status, headers), _fields(more), len(body), body)
+
+
+@lru_cache(256)
+def _head(status: int, headers: Headers) -> bytes:
+    """Status line and fields: most workers answer with few different heads."""
     start = _STARTS.get(status) or f"HTTP/1.1 {status} \r\n"
-    return f"{start}{head}content-length: {len(body)}\r\n\r\n".encode(errors="surrogateescape") + body  # PEP 383
+    return start.encode() + _fields(headers)
+
+
+def _fields(headers: Headers) -> bytes:
+    lines = [f"{name}: {value}\r\n" for name, value in headers if name not in _NOT_SENT]
+    text = "".join(lines)
+    if text.count("\r") != len(lines) or text.count("\n") != len(lines) or "\0" in text:
+        raise ValueError("a header field contains a line break or NUL")
+    return text.encode(errors="surrogateescape")  # foreign bytes go out as they came (PEP 383)
 
 
 class QuickProtocol(_Protocol):
@@ -147,7 +167,11 @@ class QuickProtocol(_Protocol):
             except Exception as exc:  # noqa: BLE001 - as aiohttp does: the client gets a 500, the log the traceback
                 found = self.handle_error(request.whole(), 500, exc)
             if isinstance(found, bytes):
-                keep = await self._write(found)
+                if self.transport is not None:
+                    self.transport.write(found)
+                    keep = True
+                if self.writing_paused:
+                    await self._drain_helper()
             else:
                 await found.prepare(request.whole())
                 await found.write_eof()
@@ -156,14 +180,6 @@ class QuickProtocol(_Protocol):
             pass
         finally:
             self._served(keep=keep)
-
-    async def _write(self, data: bytes) -> bool:
-        if self.transport is None:
-            return False
-        self.transport.write(data)
-        if self.writing_paused:
-            await self._drain_helper()
-        return True
 
     def _served(self, *, keep: bool) -> None:
         """The connection is free again."""
@@ -179,7 +195,8 @@ class QuickProtocol(_Protocol):
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
-        self._next()
+        if self._messages:
+            self._next()
 
     def _process_keepalive(self) -> None:
         """An idle connection ends; one that serves a plain request only looks idle to aiohttp."""

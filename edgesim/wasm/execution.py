@@ -50,7 +50,7 @@ class Call(Protocol):
         ...
 
     def finish(self) -> None:
-        """The guest has returned: complete the response. Raises GuestOutputError when there is none."""
+        """The guest has returned: complete the response, which can run more of it (its post-return). Raises GuestOutputError when there is none."""
         ...
 
     def leave(self) -> Any:
@@ -120,14 +120,18 @@ class Execution:
         self._ticker.enter()
         try:
             begin = perf_counter()
-            await self._instantiate()
+            if not self._instantiate():
+                await self._drive(until_head=False)
+            self._guest.started(self._limits)
             instantiated = perf_counter()
             self._future = self._call.call()
             ended = self._first_slice() and self._is_over()
             if not ended:
                 ended = await self._drive(until_head=True)
-            if ended:
-                await self._complete()
+            if ended and self._heavy:
+                await self._on_pool(self._call.finish)
+            elif ended:
+                self._call.finish()
         except Exception as exc:  # noqa: BLE001 - mapped once, here
             error = as_guest_error(exc, self._guest, self._limits)  # looks at the memory: before the store is freed
             if isinstance(error, GuestError):
@@ -153,7 +157,8 @@ class Execution:
         )
         if ended:
             response.body = output.whole_body()
-            self._keep()
+            if self._kept is not None:
+                self._keep()
             self._stop()
         else:
             response.ended = Waiter()
@@ -168,7 +173,9 @@ class Execution:
         """Make the instance, and leave it in `kept`. Raises GuestError."""
         self._ticker.enter()
         try:
-            await self._instantiate()
+            if not self._instantiate():
+                await self._drive(until_head=False)
+            self._guest.started(self._limits)
             self._keep()
         except Exception as exc:  # noqa: BLE001 - as in `run`
             error = as_guest_error(exc, self._guest, self._limits)
@@ -176,12 +183,10 @@ class Execution:
         finally:
             self._stop()
 
-    async def _instantiate(self) -> None:
+    def _instantiate(self) -> bool:
+        """Begin to make the instance. Whether it is there already; if not, it is driven on."""
         self._future = self._call.instantiate()
-        if self._future is not None:
-            if not self._first_slice():
-                await self._drive(until_head=False)
-            self._guest.started(self._limits)
+        return self._future is None or self._first_slice()
 
     def _first_slice(self) -> bool:
         """Run the first slice of a future, on the loop's thread. Mostly it is the last one too, and the future is done."""
@@ -202,7 +207,10 @@ class Execution:
         """The rest of a run whose head is out: errors go to the reader of the body."""
         try:
             await self._drive(until_head=False)
-            await self._complete()
+            if self._heavy:
+                await self._on_pool(self._call.finish)
+            else:
+                self._call.finish()
             self._keep()
         except Exception as exc:  # noqa: BLE001 - mapped once, here, for whoever reads the body
             self._guest.output.error = as_guest_error(exc, self._guest, self._limits)
@@ -269,13 +277,6 @@ class Execution:
         if guest.suspended is None and guest.cpu_s > INLINE_CPU_S:
             self._heavy = True
             guest.on_loop = False
-
-    async def _complete(self) -> None:
-        """Complete the response, which can run more of the guest: its post-return."""
-        if self._heavy:
-            await self._on_pool(self._call.finish)
-        else:
-            self._call.finish()
 
     def _resume(self) -> bool:
         """Call a guest again that runs in several calls. False: it has to wait first if it is suspended, else it is done."""

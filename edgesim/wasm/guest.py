@@ -309,7 +309,7 @@ class Output(Pipe):
     __slots__ = ("headers", "status")
 
     def __init__(self, limit_bytes: int) -> None:
-        super().__init__(limit_bytes)
+        Pipe.__init__(self, limit_bytes)
         self.status = 0
         """0 until the guest has sent its head."""
         self.headers: Headers = ()

@@ -57,17 +57,24 @@ SIGNATURES: Final[dict[str, str]] = {
 class P1Guest(Guest):
     """A guest with preview 1's view of the world. `stdout` is what takes its output."""
 
-    __slots__ = ("_base", "_size", "files", "instance", "memory", "stdout")
+    __slots__ = ("_base", "_files", "_size", "instance", "memory", "stdout")
 
     def __init__(self, engine: int, request: GuestRequest, limits: Limits, grants: Grants) -> None:
         super().__init__(engine, request, limits, grants)
-        self.files = OpenFiles(grants.files)
+        self._files: OpenFiles | None = None
         self.stdout: Callable[[bytes], None] = self.output.write
         self.instance = raw.Instance()
         self.memory: Any = None
         """The `wasmtime_extern_t` of the exported memory, once the instance is there."""
         self._base = self._size = 0
         """Of the memory when it was last looked at: it never moves (`raw.forbid_moving_memory`), and only grows."""
+
+    @property
+    def files(self) -> OpenFiles:
+        """Its descriptors from 3 on."""
+        if self._files is None:
+            self._files = OpenFiles(self.grants.files)
+        return self._files
 
     @property
     def args(self) -> Sequence[bytes]:

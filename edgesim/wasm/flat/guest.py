@@ -65,7 +65,7 @@ class FlatGuest(Guest):
     def open(self, realm: int, caller: int = 0) -> Context:
         """The context of a realm. During instantiation the exports can be had through the `caller` of a host function only."""
         instance, memory, realloc, encoding = self.linked.realms[realm]
-        context = CONTEXTS[encoding](self, instance, self.export(memory, caller), self.export(realloc, caller))
+        context = CONTEXTS[encoding](self, instance, self.export(memory, caller), realloc, caller)
         self.contexts[realm] = context
         return context
 

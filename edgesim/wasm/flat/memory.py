@@ -38,11 +38,11 @@ class Context:
     """What lifting and lowering need: one memory, its realloc and its instance's handles, of one guest. UTF-8 strings."""
 
     __slots__ = (
-        "_args", "_args_at", "_keep", "_memory", "_realloc_at", "_trap", "_trap_at", "borrow", "guest", "handles", "instance",
-        "lifted", "own", "put", "scope", "size", "view",
+        "_args", "_args_at", "_memory", "_realloc", "_realloc_at", "_trap", "_trap_at", "borrow", "guest", "handles",
+        "instance", "lifted", "own", "put", "scope", "size", "view",
     )  # fmt: skip
 
-    def __init__(self, guest: FlatGuest, instance: int, memory: Any, realloc: Any) -> None:
+    def __init__(self, guest: FlatGuest, instance: int, memory: Any, realloc: bytes | None, caller: int) -> None:
         self.guest = guest
         self.instance = instance
         self.handles: HandleTable = guest.tables[instance]
@@ -53,15 +53,15 @@ class Context:
         self.lifted = 0
         """Bytes taken in the call under way."""
         self._memory = memory
-        self._realloc_at = 0 if realloc is None else addressof(realloc.of)
-        self._keep = realloc
-        self._args = (c_uint32 * 16)()  # four wasmtime_val_raw_t
-        self._args_at = addressof(self._args)
-        self._trap = c_void_p()
-        self._trap_at = addressof(self._trap)
+        self._realloc: Any = realloc
+        """Its name; the function itself when it has been looked up, which many guests never need."""
+        self._realloc_at = 0
+        if realloc is not None and not guest.made:
+            self._find_realloc(caller)  # while the instance is being made, only its own calls show its exports
         self.size = 0
-        self.view = memoryview(b"")
-        if memory is not None:
+        if memory is None:
+            self.view = memoryview(b"")
+        else:
             self._look()
 
     def _look(self) -> None:
@@ -135,6 +135,8 @@ class Context:
             return align
         if size > MAX_BYTE_LENGTH:
             raise GuestTrapError(f"a value of {size} bytes does not fit into the worker's memory")
+        if not self._realloc_at:
+            self._find_realloc(0)
         args, guest = self._args, self.guest
         _REALLOC_ARGS(args, 0, 0, 0, align, size)
         guest.locked = True
@@ -148,6 +150,16 @@ class Context:
         if pointer % align or pointer + size > self.size:
             self.check(pointer, size, align)
         return pointer
+
+    def _find_realloc(self, caller: int) -> None:
+        """Look the realloc up, and make room for its arguments."""
+        self._realloc = self.guest.export(self._realloc, caller)
+        assert self._realloc is not None, "the engine has validated that there is one where it is needed"
+        self._realloc_at = addressof(self._realloc.of)
+        self._args = (c_uint32 * 16)()  # four wasmtime_val_raw_t
+        self._args_at = addressof(self._args)
+        self._trap = c_void_p()
+        self._trap_at = addressof(self._trap)
 
     def put_octets(self, data: bytes) -> tuple[int, int]:
         """Pointer and length of a new `list<u8>`: one copy."""

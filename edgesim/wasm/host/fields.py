@@ -88,6 +88,8 @@ def check_name(name: str) -> None:
 
 def content_length(fields: Fields) -> int | None:
     """What content-length says; None when it is not there, or malformed (RFC 9110 §8.6)."""
+    if not fields.entries:
+        return None
     declared = set(fields.get("content-length"))
     value = declared.pop() if len(declared) == 1 else b""
     return int(value) if value.isdigit() and len(value) <= _LENGTH_DIGITS else None

@@ -267,7 +267,8 @@ class OutputStream:
 
     def write(self, data: bytes) -> None:
         """Pass bytes on. Raises Err(stream-error)."""
-        self.check()
+        if self._broken or self.sink.closed:
+            self.check()
         try:
             self.sink.write(data)
         except OutboundError as exc:
