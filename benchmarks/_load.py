@@ -1,7 +1,8 @@
 """Load for benchmarks, in a process of its own: `python -m benchmarks._load`. Kept-alive connections, one request at a time.
 
-It reads one line of JSON per round from stdin, `{"port", "host", "connections", "requests"}`, and answers with one,
-`{"ok", "seconds"}`: how many answers had status 200. Closed loop: for CPU per request, not for latency.
+It reads one line of JSON per round from stdin, `{"port", "host", "connections", "requests"}` and perhaps `"fields"` (header
+lines to send besides), and answers with one, `{"ok", "seconds"}`: how many answers had status 200. Closed loop: for CPU per
+request, not for latency.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ class Client(asyncio.Protocol):
 class Round:
     """A number of requests."""
 
-    def __init__(self, host: str, connections: int, requests: int) -> None:
-        self.request = f"GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n".encode()
+    def __init__(self, host: str, connections: int, requests: int, fields: str) -> None:
+        own = f"Host: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n"
+        self.request = f"GET / HTTP/1.1\r\n{own}{fields}\r\n".encode()
         self.left = requests
         self.open = connections
         self.ok = 0
@@ -81,7 +83,7 @@ class Round:
 async def serve_round(order: dict) -> dict:
     """Carry one round out."""
     loop = asyncio.get_running_loop()
-    round_ = Round(order["host"], order["connections"], order["requests"])
+    round_ = Round(order["host"], order["connections"], order["requests"], order.get("fields", ""))
     began = time.perf_counter()
     for _ in range(order["connections"]):
         await loop.create_connection(lambda: Client(round_), "127.0.0.1", order["port"])

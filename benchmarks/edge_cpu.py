@@ -89,9 +89,9 @@ def alternate(shapes: dict[str, Callable[[int], float]]) -> dict[str, list[float
     return costs
 
 
-def cost_us(load: Any, port: int, requests: int, pids: list[int]) -> float:
-    """CPU µs per request of the processes over one round of load."""
-    order = {"port": port, "host": HOST, "connections": CONNECTIONS, "requests": requests}
+def cost_us(load: Any, port: int, requests: int, pids: list[int], fields: str = "") -> float:
+    """CPU µs per request of the processes over one round of load; `fields` are header lines to send besides."""
+    order = {"port": port, "host": HOST, "connections": CONNECTIONS, "requests": requests, "fields": fields}
     began_s = cpu_s(*pids)
     answer = load.ask(order)
     used_s = cpu_s(*pids) - began_s
