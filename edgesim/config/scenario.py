@@ -114,7 +114,7 @@ def _build(file: ScenarioFile, folder: Path) -> Scenario:
         description=file.description,
         target=Target(app=file.target.app, url=file.target.url, host=file.target.host),
         load=load,
-        populations=tuple(population(p) for p in populations),
+        populations=tuple(population(p, clocks=load.diurnal is not None) for p in populations),
         requests=tuple(_request(r) for r in requests),
         timeline=tuple(sorted(timeline, key=lambda e: e.at_s)),
         thresholds=_thresholds(file),
