@@ -82,7 +82,10 @@ def line(look: Look) -> str:
     parts = [f"{ready}/{len(record.children)} processes ready"]
     parts += [f"{c.name} {c.state}" for c in record.children if c.state not in _GOOD]
     if look.control:
-        parts += [f"PoPs {_pops(look.control)}", *(f"{n}@{v}" for n, v in sorted((look.control.get("apps") or {}).items()))]
+        parts += [
+            f"PoPs {_pops(look.control)}",
+            *(f"{n}@{v}" for n, v in sorted((look.control.get("apps") or {}).items())),
+        ]
     if look.problem:
         parts.append(f"control plane away: {look.problem}")
     return f"{at}  " + ", ".join(part for part in parts if part)

