@@ -34,7 +34,7 @@ def summarise(results: Results, facts: RunFacts = _UNKNOWN) -> dict[str, Any]:
     scenario = results.scenario
     results.regions = {place.pop: place.region for place in facts.pops} or results.regions
     verdicts = judge(scenario.thresholds, results.measure)
-    failures = [] if results.aborted else timeline_failures(results)
+    failures = timeline_failures(results)
     conclusion = conclude(verdicts, failures, interrupted=results.interrupted)
     lasted_s = results.recorded_s()
     totals = results.select()
@@ -102,14 +102,18 @@ def conclude(verdicts: tuple[Verdict, ...], failures: list[str], *, interrupted:
 
 
 def timeline_failures(results: Results) -> list[str]:
-    """What the timeline was to do and did not: a run without its kill says nothing about kills."""
+    """What the timeline was to do and did not: a run without its kill says nothing about kills.
+
+    Of a run that a threshold ended, only what went wrong until then: there was no time for the rest.
+    """
     out = []
     for index, entry in enumerate(results.scenario.timeline):
-        end = next((m for m in results.marks if m.entry == index and m.edge == "end"), None)
-        if end is None:
-            out.append(f"{entry.label}: did not end")
-        elif end.error:
+        marks = [m for m in results.marks if m.entry == index]
+        end = next((m for m in marks if m.edge == "end"), None)
+        if end is not None and end.error:
             out.append(f"{entry.label}: {end.error}")
+        elif end is None and not results.aborted:
+            out.append(f"{entry.label}: {'did not end' if marks else 'was not begun'}")
     return out
 
 

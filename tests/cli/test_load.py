@@ -84,7 +84,7 @@ def test_the_report(capsys: pytest.CaptureFixture[str]) -> None:
     assert "nrt1:10 (2 failed)" in out
     assert "failures: 2 broken" in out
     assert "MISS http.error_rate < 1%: 20.00 %" in out
-    assert "MISS timeline: restart pop gru1: did not end" in out
+    assert "MISS timeline: restart pop gru1: was not begun" in out
     assert out.endswith("inconclusive\n")
     assert "`edgesim pops restart gru1`" in err
 

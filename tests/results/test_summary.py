@@ -57,6 +57,24 @@ def test_conclusions(found: Results, conclusion: str, code: int) -> None:
     assert (document["conclusion"], document["exit_code"]) == (conclusion, code)
 
 
+def test_what_the_timeline_did_not_do_is_told_apart() -> None:
+    """An entry that never began, one that did not end, one that failed: each in its own words."""
+    begun = summarise(results(marks=1))["timeline_failures"]
+
+    assert [text.rpartition(": ")[2] for text in begun] == ["did not end", "was not begun"]
+    assert summarise(results(error="E0103: no"))["timeline_failures"][0].endswith(": E0103: no")
+
+
+def test_a_run_that_was_ended_still_tells_what_went_wrong_before() -> None:
+    """A kill that failed makes the run inconclusive, whether or not a threshold ended it afterwards."""
+    found = results(failed=1, error="E0103: no")
+    found.aborted = "http.error_rate < 10%"
+
+    document = summarise(found)
+
+    assert (document["conclusion"], len(document["timeline_failures"])) == ("inconclusive", 1)
+
+
 def test_the_document_is_json_and_complete() -> None:
     """Every table has its rows; the incident of the kill has its windows."""
     document = json.loads(json.dumps(summarise(results(failed=1))))
