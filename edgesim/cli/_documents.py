@@ -16,8 +16,8 @@ BYTES_MAX: Final = 256 << 20
 """The largest document that is read: far above what a run of 10,000 PoPs writes."""
 
 
-def check_writable(out: Path, what: str) -> None:
-    """Find out before the work that its result can be written. Raises StorageError."""
+def check_writable(out: Path, what: str, option: str = "--out") -> None:
+    """Find out before the work that its result can be written, where `option` says. Raises StorageError."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(out)
@@ -25,16 +25,22 @@ def check_writable(out: Path, what: str) -> None:
         temporary.unlink()
     except OSError as exc:
         raise StorageError(
-            f"cannot write the {what}: {exc.strerror}", where=str(out), help="name another file"
+            f"cannot write the {what}: {exc.strerror}", where=str(out), help=f"name another file with {option}"
         ) from exc
 
 
 def write_document(out: Path, schema: str, document: dict[str, Any], what: str) -> None:
-    """Write it in one step, so that nobody reads half a document. Raises StorageError."""
+    """Write one with its `schema` key. Raises StorageError."""
+    replace_file(
+        out, f"{json.dumps({'schema': f'edgesim.{schema}', **document}, indent=2, ensure_ascii=False)}\n", what
+    )
+
+
+def replace_file(out: Path, text: str, what: str) -> None:
+    """Write a file in one step, so that nobody reads half of it. Raises StorageError."""
     temporary = _temporary(out)
-    text = json.dumps({"schema": f"edgesim.{schema}", **document}, indent=2, ensure_ascii=False)
     try:
-        temporary.write_text(f"{text}\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(out)
     except OSError as exc:
         raise StorageError(

@@ -17,11 +17,11 @@ html_option = click.option(
 )
 
 
-def check_report(out: Path) -> None:
+def check_report(out: Path, option: str = "--html") -> None:
     """Find out before the run that its report can be written. Raises StorageError."""
     from edgesim.cli._documents import check_writable
 
-    check_writable(out, "report")
+    check_writable(out, "report", option)
 
 
 def write_report(out: Path, document: dict[str, Any]) -> None:
@@ -31,7 +31,8 @@ def write_report(out: Path, document: dict[str, Any]) -> None:
         UsageError: the summary lacks what a report needs.
         StorageError: the disk is full.
     """
-    from edgesim.errors import StorageError, UsageError
+    from edgesim.cli._documents import replace_file
+    from edgesim.errors import UsageError
     from edgesim.results.report import render
 
     try:
@@ -40,14 +41,7 @@ def write_report(out: Path, document: dict[str, Any]) -> None:
         raise UsageError(
             f"this summary is damaged: {type(exc).__name__}: {exc}", help="run the scenario again to write a new one"
         ) from exc
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(out)
-    except OSError as exc:
-        raise StorageError(
-            f"cannot write the report: {exc.strerror}", where=str(out), help="free some disk space"
-        ) from exc
+    replace_file(out, page, "report")
 
 
 def _assets() -> Assets:

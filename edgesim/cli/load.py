@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -93,6 +92,7 @@ def run(
     """
     import asyncio
 
+    from edgesim.cli._documents import check_writable, write_document
     from edgesim.cli._live_facts import LiveFacts
     from edgesim.cli._load_screen import report
     from edgesim.config.scenario import find_scenario, load_scenario
@@ -100,18 +100,18 @@ def run(
 
     path = find_scenario(file)
     scenario = load_scenario(path)
-    _check_writable(out)
+    check_writable(out, "summary")
     if html is not None:
         check_report(html)
     server = _server(scenario, front_door, edge["state"])
     facts = LiveFacts(edge["state"])
     results = asyncio.run(_run(path, scenario, server, edge, facts, prometheus=prometheus, workers=workers))
-    document = {"schema": f"edgesim.{SCHEMA}", **summarise(results, facts.collected())}
-    _write(out, document)
+    document = summarise(results, facts.collected())
+    write_document(out, SCHEMA, document, "summary")
     if html is not None:
-        write_report(html, document)
+        write_report(html, {"schema": f"edgesim.{SCHEMA}", **document})
     if as_json:
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        echo_json(SCHEMA, document)
     else:
         report(document)
         note(f"summary: {out}")
@@ -131,7 +131,7 @@ def report_command(summary: Path, out: Path) -> None:
     from edgesim.results.summary import SCHEMA
 
     document = read_document(summary, SCHEMA, what="a summary", made_by="edgesim load run SCENARIO")
-    check_report(out)
+    check_report(out, "--out")
     write_report(out, document)
     click.echo(str(out))
 
@@ -228,36 +228,3 @@ def json_names(apps: Any) -> set[str]:
         return set(apps)
     items = apps if isinstance(apps, list) else []
     return {str(item.get("app") or item.get("name")) for item in items if isinstance(item, dict)}
-
-
-def _check_writable(out: Path) -> None:
-    """Find out before the run that its summary can be written."""
-    from edgesim.errors import StorageError
-
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(out)
-        temporary.touch()
-        temporary.unlink()
-    except OSError as exc:
-        raise StorageError(
-            f"cannot write the summary: {exc.strerror}", where=str(out), help="name another file with --out"
-        ) from exc
-
-
-def _temporary(out: Path) -> Path:
-    """Where the summary is written before it takes the place of an older one."""
-    return out.with_name(f".{out.name}.tmp")
-
-
-def _write(out: Path, document: dict[str, Any]) -> None:
-    from edgesim.errors import StorageError
-
-    temporary = _temporary(out)
-    try:
-        temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(out)
-    except OSError as exc:
-        raise StorageError(
-            f"cannot write the summary: {exc.strerror}", where=str(out), help="free some disk space"
-        ) from exc
