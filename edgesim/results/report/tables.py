@@ -79,9 +79,11 @@ def cold_starts(document: Json) -> Iterable[Html]:
     if not rows:
         yield tag("p", "No request met a cold worker.", class_="empty")
         return
+    phases = dict.fromkeys(row["phase"] for row in rows if row["phase"] != "start")
+    colors = {phase: f"c{index % 8}" for index, phase in enumerate(phases)}
     for role in dict.fromkeys(row["role"] for row in rows):
         parts = [row for row in rows if row["role"] == role]
-        yield _stack(role, parts)
+        yield _stack(role, parts, colors)
     body = [
         _row(
             (f"{row['role']} · {row['phase']}", None),
@@ -92,21 +94,21 @@ def cold_starts(document: Json) -> Iterable[Html]:
     yield _table(_head(("role · phase",), ("count", "mean", "p50", "p99")), body, sortable=True)
 
 
-def _stack(role: str, rows: list[Json]) -> Html:
-    """A bar of the mean cold start of a role, cut into its phases; `start` is the sum of what is inside it."""
+def _stack(role: str, rows: list[Json], colors: dict[str, str]) -> Html:
+    """A bar of the mean cold start of a role, cut into its phases; `start` is the sum of what is inside it.
+
+    A phase has the same colour in every bar.
+    """
     whole = next((row for row in rows if row["phase"] == "start"), None)
     number = max(row["count"] for row in rows)
     parts = [(row["phase"], (row["mean_s"] or 0.0) * row["count"] / number) for row in rows if row["phase"] != "start"]
     total = sum(share for _, share in parts) or 1.0
     pieces = [
-        tag("i", style=f"flex-grow:{share / total:.4f}", class_=f"c{index % 8}", title=f"{phase}: mean {ms(share)}")
-        for index, (phase, share) in enumerate(parts)
+        tag("i", style=f"flex-grow:{share / total:.4f}", class_=colors[phase], title=f"{phase}: mean {ms(share)}")
+        for phase, share in parts
         if share > 0
     ]
-    names = [
-        tag("span", tag("i", class_=f"c{index % 8}"), f"{phase} {ms(share)}")
-        for index, (phase, share) in enumerate(parts)
-    ]
+    names = [tag("span", tag("i", class_=colors[phase]), f"{phase} {ms(share)}") for phase, share in parts]
     about = f"{count(number)} \N{MULTIPLICATION SIGN} {role}" + (
         f", until loaded p99 {ms(whole['p99_s'])}" if whole else ""
     )

@@ -1,5 +1,6 @@
 """The report in a real Chromium: it works from a file, draws what it says, and asks nobody for anything."""
 
+import json
 from contextlib import contextmanager
 
 import pytest
@@ -110,6 +111,24 @@ def test_a_dot_says_what_it_is_and_the_scale_changes(browser, report):
     assert tip.startswith("pop")
     assert "p99" in tip
     assert pressed == "true"
+
+
+def test_what_no_pop_answered_is_not_on_the_scale_of_the_map(browser, tmp_path):
+    """Requests that failed before they reached a PoP are quick, and have a row, but no dot."""
+    summary = document(pops=3)
+    nowhere = json.loads(json.dumps(summary["pops"][0])) | {"pop": ""}
+    nowhere["response"]["p99_s"] = 0.000_123
+    summary["pops"].append(nowhere)
+    path = tmp_path / "nowhere.html"
+    path.write_text(render(summary, assets()), encoding="utf-8")
+
+    with opened(browser, path) as page:
+        scale = page.locator(".scale").inner_text()
+        rows = page.locator("#pops tbody tr").count()
+
+    assert rows == 4
+    assert scale.startswith("p99")
+    assert "0.12" not in scale
 
 
 def test_scripts_in_names_do_not_run(browser, tmp_path):

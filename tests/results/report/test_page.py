@@ -139,3 +139,16 @@ def test_what_makes_a_run_worth_less_is_said():
         "simulated: the body",
     ):
         assert text in page
+
+
+def test_a_phase_has_one_colour_in_the_bars_of_all_roles():
+    """Also where a role lacks the phases before it."""
+    summary = document(pops=3)
+    triggers = [dict(row, role="trigger") for row in summary["cold_starts"] if row["role"] == "trigger"]
+    waiters = [dict(row, role="waiter") for row in triggers if row["phase"] != "fetch"]
+    summary["cold_starts"] = triggers + waiters
+
+    keys = re.findall(r'<span><i class="(c\d)"></i>(\w+) ', render(summary, assets()))
+
+    assert len(keys) == 5
+    assert len({phase for _, phase in keys}) == len(set(keys)) == 3

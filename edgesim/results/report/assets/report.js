@@ -280,7 +280,9 @@
 
   // -- PoPs: colours, map, table -----------------------------------------------------------------------------------
   const [ID, CITY, COUNTRY, REGION, X, Y, REQUESTS, FAILED, P50, P95, P99, NETWORK] = Array(12).keys();
-  const timed = data.pops.map((pop) => pop[P99]).filter((v) => v > 0).sort((a, b) => a - b);
+  const placed = data.pops.filter((pop) => pop[X] != null);
+  // What no PoP answered has a row, but no dot: it says nothing about how fast PoPs are.
+  const timed = placed.map((pop) => pop[P99]).filter((v) => v > 0).sort((a, b) => a - b);
   const fastest = timed[0] ?? 1, slowest = Math.max(timed[Math.floor((timed.length - 1) * 0.98)] ?? 1, fastest * 1.01);
   // From quick to slow: hue and lightness both change, so that it reads without telling red from green.
   const ramp = [[45, 212, 191], [163, 217, 74], [255, 196, 61], [249, 115, 22], [220, 38, 80]];
@@ -311,7 +313,6 @@
     tip.style.top = `${event.pageY + 16}px`;
   }
 
-  const placed = data.pops.filter((pop) => pop[X] != null);
   const world = document.querySelector(".world svg");
   function drawWorld() {
     const group = $("dots"), width = world.clientWidth || 1000, height = world.clientHeight || 400;
