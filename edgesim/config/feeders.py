@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+from io import StringIO
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.config.yaml_source import clip
@@ -29,7 +31,7 @@ def read_rows(file: FeederFile, folder: Path) -> tuple[dict[str, str], ...]:
         UsageError: a file cannot be read, or does not hold rows.
     """
     if file.csv:
-        rows: Any = list(csv.DictReader(_text(folder, file.csv).splitlines(), restval="", strict=False))
+        rows: Any = _csv(_text(folder, file.csv), file.csv)
     elif file.json_file:
         try:
             rows = json.loads(_text(folder, file.json_file))
@@ -40,12 +42,33 @@ def read_rows(file: FeederFile, folder: Path) -> tuple[dict[str, str], ...]:
     return _checked(rows)
 
 
-def _text(folder: Path, name: str) -> str:
-    path = folder / name
+def _csv(text: str, name: str) -> list[dict[str, str]]:
+    """Rows by the fields that the first line names; empty lines are none."""
+    hint = "the first line names the fields, and every other line has as many, quoted as in RFC 4180"
+    reader = csv.reader(StringIO(text, newline=""), strict=True)
     try:
-        if path.stat().st_size > BYTES_MAX:
+        fields = next(reader, [])
+        if len(set(fields)) < len(fields):
+            raise UsageError(f"'{clip(name)}' names a field twice", help=hint)
+        rows = []
+        for cells in reader:
+            if cells and len(cells) != len(fields):
+                told = f"line {reader.line_num} of '{clip(name)}' has {len(cells)} values, not {len(fields)}"
+                raise UsageError(told, help=hint)
+            if cells:
+                rows.append(dict(zip(fields, cells, strict=True)))
+    except csv.Error as exc:
+        raise UsageError(f"line {reader.line_num} of '{clip(name)}' is not CSV: {exc}", help=hint) from exc
+    return rows
+
+
+def _text(folder: Path, name: str) -> str:
+    try:
+        with (folder / name).open("rb") as source:  # a device has no size: what is read is counted
+            content = source.read(BYTES_MAX + 1)
+        if len(content) > BYTES_MAX:
             raise UsageError(f"'{clip(name)}' is larger than {BYTES_MAX >> 20} MiB", help="use fewer rows")
-        return path.read_text(encoding="utf-8-sig")
+        return content.decode("utf-8-sig")
     except OSError as exc:
         hint = "paths are relative to the scenario's file"
         raise UsageError(f"cannot read '{clip(name)}': {exc.strerror}", help=hint) from exc
@@ -64,12 +87,17 @@ def _checked(rows: Any) -> tuple[dict[str, str], ...]:
     for number, row in enumerate(rows, 1):
         if set(row) != fields:
             raise UsageError(f"row {number} has other fields than the first", help=hint)
-        if any(isinstance(value, dict | list) or value is None for value in row.values()):
+        if not all(_is_plain(value) for value in row.values()):
             raise UsageError(f"row {number} has a value that is no text or number", help=hint)
         out.append({str(name): _value(value) for name, value in row.items()})
     if any(ord(c) < 32 or ord(c) == 127 for row in out for value in row.values() for c in value):
         raise UsageError("a value has a line break or another control character", help="remove it")
     return tuple(out)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a text, a truth value, or a number that JSON can hold: Python's parser also takes NaN and 1e999."""
+    return isinstance(value, str | int) or (isinstance(value, float) and isfinite(value))
 
 
 def _value(value: Any) -> str:

@@ -113,12 +113,16 @@ class References:
                 yield self._source.problem(path, "`body` and `json` exclude each other", "remove one")
 
     def _crowds(self) -> Iterator[Problem]:
-        """Flash crowds of a population, or after a request, that does not exist."""
+        """Flash crowds of a population, or after a request, that does not exist, or after the end of their phase."""
         for index, phase in enumerate(self._lists["phases"]):
             crowd = phase.get("flashCrowd") if isinstance(phase, dict) else None
             if not isinstance(crowd, dict):
                 continue
             path = ("load", "phases", index, "flashCrowd")
+            at_s, phase_s = _seconds(crowd.get("at")), _seconds(phase.get("duration"))
+            if at_s is not None and phase_s is not None and at_s >= phase_s:
+                message = f"this comes after the end of the phase ({phase_s:g}s)"
+                yield self._source.problem((*path, "at"), message, "`at` counts from the beginning of the phase")
             for tag, key in (("population", "populations"), ("request", "requests")):
                 name = crowd.get(tag)
                 known = self._known(key)

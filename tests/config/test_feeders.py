@@ -33,13 +33,19 @@ def test_csv_json_and_rows(tmp_path: Path) -> None:
     [
         ("a.csv", b"", "there are no rows"),
         ("a.csv", b"a,b\n", "there are no rows"),
-        ("a.csv", b"a,b\n1,2,3\n", "row 1 has a value that is no text"),
+        ("a.csv", b"a,b\n1,2,3\n", "line 2 of 'a.csv' has 3 values, not 2"),
+        ("a.csv", b"a,b\n\n1\n", "line 3 of 'a.csv' has 1 values, not 2"),
+        ("a.csv", b"a,a\n1,2\n", "'a.csv' names a field twice"),
+        ("a.csv", b'a,b\n"1,2\n', "line 2 of 'a.csv' is not CSV: unexpected end of data"),
+        ("a.csv", b'a,b\n1,"x\r\ny: z"\n', "a line break or another control character"),
         ("a.csv", b"\xff\xfe", "is not UTF-8"),
         ("a.json", b"{", "is not JSON"),
         ("a.json", b"{}", "there are no rows"),
         ("a.json", b"[1]", "there are no rows"),
         ("a.json", b'[{"a": 1}, {"b": 1}]', "row 2 has other fields"),
         ("a.json", b'[{"a": [1]}]', "row 1 has a value that is no text"),
+        ("a.json", b'[{"a": 1}, {"a": NaN}]', "row 2 has a value that is no text"),
+        ("a.json", b'[{"a": 1e999}]', "row 1 has a value that is no text"),
         ("a.json", b'[{"a": null}]', "row 1 has a value that is no text"),
         ("a.json", b'[{"a": "x\\ny"}]', "a line break or another control character"),
     ],
@@ -52,6 +58,12 @@ def test_files_that_hold_no_rows(tmp_path: Path, name: str, content: bytes, said
         rows(tmp_path, **{name[2:]: name})
 
     assert caught.value.help
+
+
+def test_a_file_without_end_is_not_read_to_it(tmp_path: Path) -> None:
+    """A device says that its size is 0."""
+    with pytest.raises(UsageError, match="'/dev/zero' is larger than 16 MiB"):
+        rows(tmp_path, csv="/dev/zero")
 
 
 def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

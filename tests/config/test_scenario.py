@@ -397,3 +397,13 @@ def test_a_crowd_that_comes_at_once_is_all_there() -> None:
     crowd = MINIMAL.replace("arrivalRate: 5", "arrivalRate: 5, flashCrowd: {add: 100, at: 500ms, hold: 1s}")
 
     assert expected(parse(crowd)) == pytest.approx(10 + 100, rel=0.01)
+
+
+def test_a_crowd_that_would_never_come_is_told() -> None:
+    """`at` counts from the beginning of the phase, not of the run."""
+    crowd = MINIMAL.replace("arrivalRate: 5", "arrivalRate: 5, flashCrowd: {add: 100, at: 2s}")
+
+    found = complaints(crowd)
+
+    assert len(found) == 1
+    assert found[0].endswith("load.phases.0.flashCrowd.at: this comes after the end of the phase (2s)")
