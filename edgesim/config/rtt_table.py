@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PLACES: Final = ("src_lat", "src_lon", "dst_lat", "dst_lon")
 _TIMES: Final = ("rtt_ms", "rtt_p95_ms")
 _ROWS_MAX: Final = 1_000_000
+_BYTES_MAX: Final = 256 << 20
 _PROBLEMS_MAX: Final = 20
 
 
@@ -32,7 +33,13 @@ def load_rtt_table(path: Path) -> list[tuple[LatLon, LatLon, float]]:
         ConfigError: it is no such table; every mistake with its line, up to a bound.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as source:  # a device has no size: what is read is counted
+            content = source.read(_BYTES_MAX + 1)
+        if len(content) > _BYTES_MAX:
+            raise UsageError(
+                f"the table {path} is larger than {_BYTES_MAX >> 20} MiB", help="leave out some of its rows"
+            )
+        text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         reason = (exc.strerror if isinstance(exc, OSError) else "") or "it is no text in UTF-8"
         raise UsageError(f"cannot read the table {path}: {reason}", help="name a CSV file in UTF-8") from exc

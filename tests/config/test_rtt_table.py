@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from edgesim.config import rtt_table
 from edgesim.config.rtt_table import load_rtt_table
 from edgesim.errors import ConfigError, UsageError
 from edgesim.model.geo import LatLon
@@ -68,3 +71,11 @@ def test_files_that_cannot_be_read(tmp_path):
     for path in (tmp_path / "none.csv", binary):
         with pytest.raises(UsageError, match="cannot read the table"):
             load_rtt_table(path)
+
+
+def test_a_file_without_end_is_not_read_to_it(monkeypatch):
+    """A device says that its size is 0."""
+    monkeypatch.setattr(rtt_table, "_BYTES_MAX", 1 << 20)
+
+    with pytest.raises(UsageError, match="is larger than 1 MiB"):
+        load_rtt_table(Path("/dev/zero"))
