@@ -36,11 +36,15 @@ async def private_edge(*flags: str) -> AsyncIterator[RunRecord]:
     with tempfile.TemporaryDirectory(prefix="edgesim-profile-") as folder:
         state = Path(folder) / "state"
         ports = [part for flag, port in zip(_PORTS, _free_ports(), strict=True) for part in (flag, str(port))]
-        await _edgesim("up", "--detach", "--state", str(state), *ports, *flags, timeout_s=START_S)
+        up = asyncio.ensure_future(_edgesim("up", "--detach", "--state", str(state), *ports, *flags, timeout_s=START_S))
         try:
+            # Who is interrupted meanwhile must not leave it behind: it is let start, and then ended.
+            await asyncio.shield(up)
             yield require_run(state)
         finally:
-            await _edgesim("down", "--state", str(state), timeout_s=STOP_S)
+            await asyncio.wait([up])
+            if up.exception() is None:
+                await _edgesim("down", "--state", str(state), timeout_s=STOP_S)
 
 
 async def _edgesim(*arguments: str, timeout_s: float) -> None:
@@ -52,6 +56,7 @@ async def _edgesim(*arguments: str, timeout_s: float) -> None:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for us, who then end it in order
     )
     try:
         _, said = await asyncio.wait_for(process.communicate(), timeout_s)
