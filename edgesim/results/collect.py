@@ -41,6 +41,17 @@ class Cell:
     outcomes: Counter[str] = field(default_factory=Counter)
     """Requests by what became of them: `ok`, or why not."""
 
+    def add(self, outcome: str, response: tuple[int, int] | None, network: tuple[int, int] | None) -> None:
+        """Count one request; durations in whole µs, each with its bucket, or None. Written out, since each request pays for it."""
+        outcomes = self.outcomes
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+        for durations, duration in ((self.response, response), (self.network, network)):
+            if duration is not None:
+                us, index = duration
+                durations.sum_us += us
+                counts = durations.counts
+                counts[index] = counts.get(index, 0) + 1
+
     @property
     def requests(self) -> int:
         """All requests."""
@@ -106,8 +117,6 @@ class Results:
         self.statuses: Counter[int] = Counter()
         self.served: Counter[ServedKey] = Counter()
         self.marks: list[Mark] = []
-        self.lag = Durations()
-        """How late requests were sent: the generator's own fault."""
         self.edge = Durations()
         """What the edge itself took of the answered requests."""
         self.connect = Durations()
@@ -123,51 +132,58 @@ class Results:
         self.aborted = ""
         """The threshold that ended the run early, as written."""
         self._recorded = [phase.record for phase in scenario.load.phases]
-        self._places = [(p.name, [c.metro.city for c in p.clients]) for p in scenario.populations]
+        self._places = [[(p.name, c.metro.city) for c in p.clients] for p in scenario.populations]
 
     def add(self, arrival: Arrival, answered: Answered) -> None:
         """Count one request that has ended."""
-        key = (arrival.phase, arrival.population, arrival.request)
+        outcome, response_s, about, status, body_bytes, _, connect_s, retried, segment = answered
+        phase, population = arrival.phase, arrival.population
+        key = (phase, population, arrival.request)
         cell = self.cells.get(key)  # type: ignore[call-overload] # equal to its CellKey, which costs more to make
         if cell is None:
             cell = self.cells[CellKey(*key)] = Cell()
-        about, outcome = answered.about, answered.outcome
-        pop = about.pop if about.pop in self.pops or len(self.pops) < POPS_MAX else "(other)"
-        timed = outcome in TIMED
+        pop = about.pop
+        of_pop = self.pops.get(pop)
+        if of_pop is None and len(self.pops) >= POPS_MAX:
+            pop = "(other)"
         # The same two durations go into several histograms: their buckets are looked up once.
-        us = whole_us(answered.response_s)
+        us, network_us = whole_us(response_s), -1
         index = bucket_of(us)
-        network_us = -1 if about.network_s is None else whole_us(about.network_s)
-        network_index = bucket_of(network_us) if network_us >= 0 else 0
-        for one in (cell, self._pop(pop)) if self._recorded[arrival.phase] else (cell,):
-            one.outcomes[outcome] += 1
-            if timed:
-                one.response.count_in(us, index)
-            if network_us >= 0:
-                one.network.count_in(network_us, network_index)
-        population, cities = self._places[arrival.population]
-        city = cities[arrival.clients]
-        where = (answered.sent_segment, len(self.marks), population, city, pop, outcome != "ok")
-        if where in self.served:  # equal to its ServedKey, as above
-            self.served[where] += 1  # type: ignore[index]
+        response = (us, index) if outcome in TIMED else None
+        if about.network_s is not None:
+            network_us = whole_us(about.network_s)
+        network = (network_us, bucket_of(network_us)) if network_us >= 0 else None
+        cell.add(outcome, response, network)
+        if self._recorded[phase]:
+            (of_pop or self._pop(pop)).add(outcome, response, network)
+        where = (segment, len(self.marks), *self._places[population][arrival.clients], pop, outcome != "ok")
+        served = self.served
+        count = served.get(where)  # type: ignore[call-overload] # equal to its ServedKey, as above
+        if count is None:
+            served[ServedKey(*where)] = 1
         else:
-            self.served[ServedKey(*where)] = 1
-        self.series.add(arrival.at_s, answered, (us, index) if timed else None)
-        self.lag.record(answered.lag_s)
-        if answered.status:
-            self.statuses[answered.status] += 1
-            self.body_bytes += answered.body_bytes
+            served[where] = count + 1  # type: ignore[index]
+        self.series.add(arrival.at_s, answered, response)
+        if status:
+            self.statuses[status] += 1
+            self.body_bytes += body_bytes
         if about.edge_s is not None:
             self.edge.record(about.edge_s)
         if about.start:
             self._started(about)
-        if answered.connect_s is not None:
-            self.connect.record(answered.connect_s)
-        self.retried += answered.retried
+        if connect_s is not None:
+            self.connect.record(connect_s)
+        self.retried += retried
+
+    @property
+    def lag(self) -> Durations:
+        """How late requests were sent: the generator's own fault."""
+        return self.series.lag()
 
     def _started(self, about: Attribution) -> None:
         """Count how the answer's worker was started."""
-        self.starts[f"{about.start} {about.role}" if about.role else about.start] += 1
+        start = f"{about.start} {about.role}" if about.role else about.start
+        self.starts[start] = self.starts.get(start, 0) + 1
         for phase, seconds in about.phases:
             self.cold.setdefault((about.role, phase), Durations()).record(seconds)
 
@@ -190,7 +206,6 @@ class Results:
         self.starts.update(other.starts)
         self.statuses.update(other.statuses)
         self.served.update(other.served)
-        self.lag.merge(other.lag)
         self.connect.merge(other.connect)
         self.edge.merge(other.edge)
         self.dropped.update(other.dropped)
@@ -308,7 +323,6 @@ class Results:
         self.statuses = Counter(dict(state["statuses"]))
         self.served = Counter({ServedKey(*key): count for *key, count in state["served"]})
         self.marks = [Mark(entry=e, edge=edge, at_s=at_s, error=error) for e, edge, at_s, error in state["marks"]]
-        self.lag = Durations.from_json(state["lag"])
         self.connect = Durations.from_json(state["connect"])
         self.edge = Durations.from_json(state["edge"])
         self.dropped = Counter(dict(state["dropped"]))

@@ -35,25 +35,27 @@ def bucket_of(us: int) -> int:
 
 
 class Durations:
-    """Counts per bucket and the exact sum of the recorded microseconds."""
+    """Counts per bucket and the exact sum of the recorded microseconds.
 
-    __slots__ = ("count", "counts", "sum_us")
+    Whoever has a duration in whole microseconds, with its bucket, for several of these may add it to `sum_us` and `counts`.
+    """
+
+    __slots__ = ("counts", "sum_us")
 
     def __init__(self) -> None:
         self.counts: dict[int, int] = {}
         self.sum_us = 0
-        self.count = 0
+
+    @property
+    def count(self) -> int:
+        """How many were recorded."""
+        return sum(self.counts.values())
 
     def record(self, seconds: float) -> None:
         """Add one duration. Negative ones count as 0."""
         us = whole_us(seconds)
-        self.count_in(us, bucket_of(us))
-
-    def count_in(self, us: int, index: int) -> None:
-        """Add one duration of whole microseconds, at most `US_MAX`, whose bucket is known: the same goes into several histograms."""
         self.sum_us += us
-        self.count += 1
-        counts = self.counts
+        index, counts = us if us < _EXACT else bucket_of(us), self.counts
         counts[index] = counts.get(index, 0) + 1
 
     def merge(self, other: Durations) -> None:
@@ -61,7 +63,6 @@ class Durations:
         for index, count in other.counts.items():
             self.counts[index] = self.counts.get(index, 0) + count
         self.sum_us += other.sum_us
-        self.count += other.count
 
     @property
     def sum_s(self) -> float:
@@ -71,7 +72,7 @@ class Durations:
     @property
     def mean_s(self) -> float | None:
         """Their mean in seconds, None when nothing was recorded."""
-        return self.sum_us / 1e6 / self.count if self.count else None
+        return self.sum_us / 1e6 / self.count if self.counts else None
 
     def buckets(self) -> Iterator[tuple[float, float, int]]:
         """(lower edge, upper edge, count) of each bucket that holds something, ascending, in seconds."""
@@ -107,7 +108,6 @@ class Durations:
             if index < 0 or _bounds_us(index)[0] > US_MAX or count < 0:
                 raise ValueError(f"not a bucket of durations: {key!r}: {count!r}")
             self.counts[index] = int(count)
-        self.count = sum(self.counts.values())
         return self
 
 

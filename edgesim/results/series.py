@@ -93,25 +93,37 @@ class Series:
 
     def add(self, at_s: float, answered: Answered, response: tuple[int, int] | None) -> None:
         """Count one request; `response` is its response time in µs and that one's bucket, None when it does not count."""
-        interval = self.at(at_s)
+        interval = self.intervals.get(int(at_s / self.interval_s)) or self.at(at_s)
         interval.arrivals += 1
         if answered.lag_s:
             interval.lag.record(answered.lag_s)
         else:
-            interval.lag.count_in(0, 0)
+            counts = interval.lag.counts
+            counts[0] = counts.get(0, 0) + 1
         if response is not None:
-            interval.response.count_in(*response)
+            us, index = response
+            interval.response.sum_us += us
+            counts = interval.response.counts
+            counts[index] = counts.get(index, 0) + 1
         if answered.outcome != "ok":
             interval.failed += 1
         about = answered.about
-        if about.start in COLD_STARTS:
-            interval.starts[f"{about.start} {about.role}".rstrip()] += 1
+        start = about.start
+        if start in COLD_STARTS:
+            interval.starts[f"{start} {about.role}".rstrip()] += 1
             for phase, seconds in about.phases:
                 cell = interval.cold.setdefault((about.role, phase), [0, 0])
                 cell[0] += 1
                 cell[1] += int(seconds * 1e6 + 0.5)
-        elif about.start:
-            interval.starts[about.start] += 1
+        elif start:
+            interval.starts[start] = interval.starts.get(start, 0) + 1
+
+    def lag(self) -> Durations:
+        """How late all requests were sent."""
+        out = Durations()
+        for interval in self.intervals.values():
+            out.merge(interval.lag)
+        return out
 
     def merge(self, other: Series) -> None:
         """Add another generator's part of the same run."""
