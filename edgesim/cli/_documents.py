@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import StorageError, UsageError
@@ -62,7 +63,10 @@ def read_document(path: Path, schema: str, *, what: str, made_by: str) -> dict[s
     """
     hint = f"write one with `{made_by}`"
     try:
-        if path.stat().st_size > BYTES_MAX:
+        status = path.stat()
+        if not S_ISREG(status.st_mode):
+            raise UsageError(f"this is no file, so not {what}", where=str(path), help=hint)
+        if status.st_size > BYTES_MAX:
             raise UsageError(f"this file is larger than {BYTES_MAX >> 20} MiB", where=str(path), help=hint)
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:

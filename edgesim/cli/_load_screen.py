@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from edgesim.cli._output import console, count, ms, note, print_table
+from edgesim.cli._output import console, count, many, ms, note, print_table
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,7 +35,7 @@ class PlainScreen:
     def __enter__(self) -> Self:
         """Say what begins."""
         load = self._scenario.load
-        note(f"{self._scenario.name}: {len(load.phases)} phases, {load.duration_s:g} s, seed {load.seed}")
+        note(f"{self._scenario.name}: {many(len(load.phases), 'phase')}, {load.duration_s:g} s, seed {load.seed}")
         return self
 
     def __exit__(

@@ -52,6 +52,11 @@ def echo_json(schema: str, document: dict[str, Any]) -> None:
     click.echo(json.dumps({"schema": f"edgesim.{schema}", **document}, indent=2, ensure_ascii=False))
 
 
+def many(n: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: `1 PoP`, `2 PoPs`; `plural` where an s does not do."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
 def note(text: str, **style: Any) -> None:
     """A line for people, on stderr."""
     click.echo(click.style(text, **style) if style else text, err=True, color=use_color(sys.stderr))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from edgesim.cli._options import api_client, endpoint_options, json_option, running_edge
-from edgesim.cli._output import echo_json, is_terminal, note
+from edgesim.cli._output import echo_json, is_terminal, many, note
 from edgesim.cli._report_file import REPORT, check_report, html_option, write_report
 
 if TYPE_CHECKING:
@@ -54,10 +54,11 @@ def validate(file: str, as_json: bool) -> None:
     if as_json:
         echo_json("scenario.v1", facts)
         return
-    sessions = f" in {begun:,.0f} sessions" if scenario.sessions else ""
+    sessions = f" in {many(round(begun), 'session')}" if scenario.sessions else ""
     click.echo(
-        f"{path}: ok. {scenario.name} sends about {requests:,.0f} requests{sessions} in {scenario.load.duration_s:g} s from "
-        f"{metros} metros, with {len(scenario.timeline)} events and {len(scenario.thresholds)} thresholds"
+        f"{path}: ok. {scenario.name} sends about {many(round(requests), 'request')}{sessions} in {scenario.load.duration_s:g} s from "
+        f"{many(metros, 'metro')}, with {many(len(scenario.timeline), 'event')} and "
+        f"{many(len(scenario.thresholds), 'threshold')}"
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from edgesim.cli._options import json_option
-from edgesim.cli._output import echo_json, is_terminal, ms, note, print_table
+from edgesim.cli._output import echo_json, is_terminal, many, ms, note, print_table
 from edgesim.cli._report_file import check_report, html_option, write_report
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _run(simulated: SimulatedWorld, scenario: Scenario, *, quiet: bool) -> Resul
     load = scenario.load
     if quiet:
         return simulated.run(scenario)
-    note(f"{scenario.name}: {len(load.phases)} phases, {load.duration_s:g} s of virtual time, seed {load.seed}")
+    note(f"{scenario.name}: {many(len(load.phases), 'phase')}, {load.duration_s:g} s of virtual time, seed {load.seed}")
     results = simulated.run(scenario, on_progress=_progress(load.duration_s), on_mark=_mark(scenario))
     took_s = time.perf_counter() - began_s
     requests = sum(cell.requests for cell in results.cells.values())

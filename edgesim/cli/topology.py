@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgesim.cli._options import json_option, topology_file
-from edgesim.cli._output import console, echo_json, make_table, note, printable, use_color
+from edgesim.cli._output import console, echo_json, make_table, many, note, printable, use_color
 
 if TYPE_CHECKING:
     from edgesim.config.topology_generator import GeneratedWorld
@@ -34,7 +34,7 @@ def validate(file: Path, as_json: bool) -> None:
         _echo_world(file, world)
         return
     click.echo(
-        f"{file}: ok. {_summary(world)}, {_many(len(world.origins), 'origin')}, routing by {world.routing.policy}"
+        f"{file}: ok. {_summary(world)}, {many(len(world.origins), 'origin')}, routing by {world.routing.policy}"
     )
 
 
@@ -87,11 +87,11 @@ def _told(world: GeneratedWorld) -> str:
     pops = world.pops
     countries = len({pop.country for pop in pops})
     reach = f"people are {world.mean_km:.0f} km from their PoP in the mean, 95 % within {world.p95_km:.0f} km"
-    told = f"{_many(len(pops), 'PoP')} in {_many(countries, 'country', 'countries')}; {reach}"
+    told = f"{many(len(pops), 'PoP')} in {many(countries, 'country', 'countries')}; {reach}"
     if not world.generated:
         return told
     real = len(pops) - world.generated
-    beyond = f"{world.generated} of them are made up around metros (ids with x): the catalogue has {_many(real, 'site')} there"
+    beyond = f"{world.generated} of them are made up around metros (ids with x): the catalogue has {many(real, 'site')} there"
     return f"{told}; {beyond}"
 
 
@@ -175,10 +175,6 @@ def _examples(pops: list[PopSpec], width: int) -> str:
 def _summary(world: Topology) -> str:
     countries = len({pop.country for pop in world.pops})
     return (
-        f"{printable(world.name)} has {_many(len(world.pops), 'PoP')} in {_many(countries, 'country', 'countries')} "
-        f"and {_many(len(world.regions), 'region')}"
+        f"{printable(world.name)} has {many(len(world.pops), 'PoP')} in {many(countries, 'country', 'countries')} "
+        f"and {many(len(world.regions), 'region')}"
     )
-
-
-def _many(n: int, noun: str, plural: str = "") -> str:
-    return f"{n} {noun if n == 1 else plural or noun + 's'}"

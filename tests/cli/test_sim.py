@@ -87,6 +87,7 @@ def test_a_missed_threshold(simulate, tmp_path):
         (["smoke", "--profile", "nowhere.json"], "cannot read a profile"),
         (["smoke", "--profile", "wrong.json"], "is not a profile"),
         (["smoke", "--profile", "text.json"], "this is no JSON"),
+        (["smoke", "--profile", "/dev/zero"], "this is no file, so not a profile"),
         (["smoke", "--profile", "damaged.json"], "this profile is damaged"),
         (["url.yaml"], "nobody can simulate"),
         (["lost.yaml"], "did you mean 'gru1'"),
