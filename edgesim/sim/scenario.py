@@ -99,6 +99,7 @@ def run_scenario(
         results.regions = {pop.id: pop.region for pop in topology.pops}
 
         def mark(mark: Mark) -> None:
+            clients.count()  # answers belong to the segment in which they came
             results.marks.append(mark)
             on_mark(mark)
 
@@ -144,6 +145,7 @@ def _run(
     while at_s < duration_s:
         at_s = min(at_s + STEP_S, duration_s)
         simulation.kernel.run(begin_s + at_s)
+        clients.count()
         on_progress(at_s, clients.sent)
         if (missed := failed_early(results, at_s)) is not None:
             results.aborted = missed.text
@@ -151,6 +153,7 @@ def _run(
     while (clients.in_flight or timeline.open) and at_s < duration_s + GRACE_S:
         at_s += STEP_S
         simulation.kernel.run(begin_s + at_s)
+    clients.count()
     results.elapsed_s = max(duration_s, clients.last_s)
 
 
