@@ -79,20 +79,24 @@ async def front_door(w: World, door: Door, request: Request) -> Response:
         budget.active -= 1
         if not isinstance(answer.body, bytes):
             answer.body.close()  # also when the client has gone meanwhile: its guest must not run on
-        w.publish(
-            RequestRouted(
-                response.pop,
-                request.app,
-                response.outcome,
-                response.status,
-                reason(request, response.pop),
-                tuple(request.failed),
-                request.network_s,
-                w.now() - began_s,
-                request.place.metro,
-            )
-        )
+        if w.tells_requests:
+            w.publish(_routed(request, response, w.now() - began_s))
     return response
+
+
+def _routed(request: Request, response: Response, duration_s: float) -> RequestRouted:
+    """What there is to tell of a request that is through."""
+    return RequestRouted(
+        response.pop,
+        request.app,
+        response.outcome,
+        response.status,
+        reason(request, response.pop),
+        tuple(request.failed),
+        request.network_s,
+        duration_s,
+        request.place.metro,
+    )
 
 
 def _broken(error: BaseException) -> Outcome:

@@ -69,7 +69,7 @@ async def serve_at_pop(w: World, pop: Pop, request: Request) -> Response:
             response.timings.cpu_s = error.cost.cpu_s
             response.memory_bytes, response.subrequests = error.cost.memory_bytes, error.cost.subrequests
     finally:
-        if pop.incarnation == life:
+        if w.tells_requests and pop.incarnation == life:
             served = _served(request, pop, response, w.now() - began_s)
             if failing_version:  # no version has answered; metrics say which one has not
                 served.version = failing_version

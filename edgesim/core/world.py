@@ -31,6 +31,9 @@ T = TypeVar("T")
 class World(Protocol):
     """What a flow may ask for."""
 
+    tells_requests: bool
+    """Whether anybody reads what is told of single requests (`RequestServed`, `RequestRouted`); else it is not made."""
+
     def now(self) -> float:
         """Seconds on the world's clock; never goes back."""
         ...

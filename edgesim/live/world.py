@@ -64,6 +64,7 @@ class Replies(Protocol):
 class LiveWorld:
     """One process's world. A part that the process does not have (a front door runs no guests) is None."""
 
+    tells_requests = True
     forward: Callable[[PopId, Request], Awaitable[Response]]
     fetch_bundle: Callable[[Pop, Worker], Awaitable[PhaseName]]
     load_worker: Callable[[Pop, Worker], Awaitable[tuple[tuple[PhaseName, float], ...]]]

@@ -56,6 +56,7 @@ class Simulation:
         measured: Mapping[Digest, Measured] | None = None,
         edge: EdgeProfile | None = None,
         time_scale: float = 1.0,
+        tells_requests: bool = True,
     ) -> None:
         """Set a world up.
 
@@ -71,6 +72,7 @@ class Simulation:
             measured: costs by the digest of a component's file.
             edge: the edge's own share of each request's time; None leaves it out.
             time_scale: how much of the modelled network time passes.
+            tells_requests: False when `on_event` does not look at single requests.
         """
         self.kernel = kernel or Kernel()
         self.pops = {spec.id: make_pop(spec) for spec in topology.pops}
@@ -93,6 +95,7 @@ class Simulation:
             measured=measured,
             seed=seed,
             machine=None if edge is None else Machine(edge, self.host_of.values()),
+            tells_requests=tells_requests,
         )
         self.edge = edge
         self.faults = Faults(seed)

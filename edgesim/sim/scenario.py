@@ -88,6 +88,7 @@ def run_scenario(
         measured=measured,
         edge=edge,
         time_scale=topology.network.time_scale,
+        tells_requests=False,  # the clients count their answers, the roll-outs look at reports
     )
     origins = ModelledOrigins(simulation.world, topology.origins, network, time_scale=topology.network.time_scale)
     simulation.world.fetch_origin = origins.fetch_origin

@@ -58,6 +58,7 @@ class SimWorld:
         measured: Mapping[Digest, Measured] | None = None,
         seed: int = 0,
         machine: Machine | None = None,
+        tells_requests: bool = True,
     ) -> None:
         """Make a world.
 
@@ -71,6 +72,7 @@ class SimWorld:
             measured: costs by the digest of a component's file.
             seed: of what no request's stream draws.
             machine: the edge's own share of each request's time; None leaves it out.
+            tells_requests: see World; False for an `on_event` that does not look at single requests.
         """
         self.kernel = kernel
         self.pops = pops
@@ -78,6 +80,7 @@ class SimWorld:
         self._health = health
         self._costs = costs
         self._on_event = on_event
+        self.tells_requests = tells_requests
         self.machine = machine
         self.faults: Faults | None = None
         """Of links to the control plane, over which beats travel."""
