@@ -194,7 +194,7 @@ class ByHand:
                     break
                 except PopUnreachableError as error:
                     health.fail(pop_id, now())
-                    request.failed.append(pop_id)
+                    request.failed = (*request.failed, pop_id)
                     if not budget.allows(request.tries, retrying) or (replay is not None and not replay.rewind()):
                         response = Response(error.status, "unreachable", error=error.proxy_error, detail=error.message)
                         break

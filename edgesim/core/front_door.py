@@ -92,7 +92,7 @@ def _routed(request: Request, response: Response, duration_s: float) -> RequestR
         response.outcome,
         response.status,
         reason(request, response.pop),
-        tuple(request.failed),
+        request.failed,
         request.network_s,
         duration_s,
         request.place.metro,
@@ -127,7 +127,7 @@ async def _forward(w: World, door: Door, request: Request) -> Response:
             return await _attempt(w, door, request, pop)
         except PopUnreachableError as error:
             door.health.fail(pop, w.now())
-            request.failed.append(pop)
+            request.failed = (*request.failed, pop)
             detail = f"{error.code}: {error.message}"
             last = Response(error.status, "unreachable", error=error.proxy_error, detail=detail)
             if not budget.allows(request.tries, retrying) or (replay is not None and not replay.rewind()):

@@ -59,7 +59,7 @@ class Request:
     """What the current attempt has waited for a slot."""
     start_s: float = 0.0
     """What the current attempt has waited for its worker to be started."""
-    failed: list[PopId] = field(default_factory=list)
+    failed: tuple[PopId, ...] = ()
     """PoPs that broke under it, in order."""
     inform: Callable[[int, Headers], None] | None = None
     """Sends an informational response (1xx) ahead of the answer; None where the client can take none."""

@@ -48,18 +48,22 @@ def arrivals(scenario: Scenario) -> Iterator[Arrival]:
     who = _Who(scenario)
     mix = Chooser([s.weight for s in sessions] if sessions else [r.weight for r in scenario.requests])
     rows = min((len(f.rows) for f in scenario.feeders if f.order == "sequential"), default=None)
-    phases = scenario.load.phases
+    phases, slot = scenario.load.phases, -1
+    populations, clients = who.at(slot)
     for number, (at_s, piece) in enumerate(_times(scenario.load, pieces(scenario))):
         if number == rows:
             return
         draw = numbered(base, number).uniform
-        populations, clients = who.at(piece.slot)
-        population, place, kind = populations.choose(draw()), draw(), mix.choose(draw())
+        if piece.slot != slot:
+            slot = piece.slot
+            populations, clients = who.at(slot)
+        population, place = bisect_right(populations.edges, draw()), draw()  # as `choose`, without its calls
+        kind = bisect_right(mix.edges, draw())
         flash = phases[piece.phase].flash
         if flash is not None and draw() < piece.crowd_share(at_s):
             population = flash.population if flash.population >= 0 else population
             kind = flash.request if flash.request >= 0 else kind
-        client = clients[population].choose(place)
+        client = bisect_right(clients[population].edges, place)
         if sessions:
             yield Arrival(number, at_s, piece.phase, population, client, sessions[kind].steps[0].request, kind)
         else:
@@ -158,16 +162,16 @@ def _inverse(piece: Piece, area: float) -> float:
 class Chooser:
     """Picks an index by weight: the inverse of the cumulative distribution."""
 
-    __slots__ = ("_edges",)
+    __slots__ = ("edges",)
 
     def __init__(self, weights: Sequence[float]) -> None:
         total = sum(weights)
         assert total > 0, "at least one weight must be positive"
-        self._edges = [edge / total for edge in accumulate(weights)]
+        self.edges = [edge / total for edge in accumulate(weights)]
         # Rounding may leave the last edges below 1, where no index would be found, and trailing zero weights must stay out.
         last = max(i for i, weight in enumerate(weights) if weight > 0)
-        self._edges[last:] = [inf] * (len(weights) - last)
+        self.edges[last:] = [inf] * (len(weights) - last)
 
     def choose(self, u: float) -> int:
         """The index that `u` in [0, 1) falls on."""
-        return bisect_right(self._edges, u)
+        return bisect_right(self.edges, u)
