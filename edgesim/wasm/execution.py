@@ -153,7 +153,7 @@ class Execution:
             start_cpu_s=self._guest.start_cpu_s or 0.0,
             memory_bytes=self._guest.memory_bytes(),
             subrequests=self._guest.sent_requests,
-            log=self._guest.log_text,
+            log=self._guest.log.text if self._guest.log else "",
         )
         if ended:
             response.body = output.whole_body()
@@ -232,7 +232,7 @@ class Execution:
             start_cpu_s=guest.cpu_s if guest.start_cpu_s is None else guest.start_cpu_s,
             memory_bytes=guest.memory_bytes(),
             subrequests=guest.sent_requests,
-            log=guest.log_text,
+            log=guest.log.text,
         )
 
     async def _drive(self, *, until_head: bool) -> bool:

@@ -35,9 +35,7 @@ class Guest:
     """One store and everything that belongs to it. Subclasses add what their ABI's host functions need."""
 
     __slots__ = (
-        "_at_end",
-        "_input",
-        "_log",
+        "at_end",
         "context",
         "copied_bytes",
         "cpu_limit_s",
@@ -45,7 +43,9 @@ class Guest:
         "error",
         "error_out",
         "grants",
+        "input",
         "limits",
+        "log",
         "nested",
         "on_loop",
         "output",
@@ -60,22 +60,12 @@ class Guest:
     )
 
     def __init__(self, engine: int, request: GuestRequest, limits: Limits, grants: Grants) -> None:
-        # One is made for each request: what not every guest needs is made late.
-        self.request = request
-        self.grants = grants
-        self.limits = limits
-        self.output = Output(limits.response_bytes)
-        self._at_end: list[Callable[[], None]] | None = None
-        self._input: Input | None = None
-        self._log: Log | None = None
+        self.log = Log(limits.log_bytes)
         self.error: BaseException | None = None
         """The first exception of a host function; it is what ended the guest, whatever the engine says."""
-        self.sent_requests = 0
-        """Requests that the guest has sent so far."""
-        self.copied_bytes = 0
-        """Bytes that the component C API has carried in and out, at the host's expense (`COPY_S`)."""
-        self.cpu_s = 0.0
-        """CPU time of the slices that are over."""
+        self.at_end: list[Callable[[], None]] = []
+        """Called on the loop when the guest, or its request, has ended: what it has open outside is closed."""
+        self.begin(request, limits, grants)
         self.cpu_limit_s = limits.startup_ms / 1000.0
         """Of the phase under way: the start, then the request."""
         self.start_cpu_s: float | None = None
@@ -85,73 +75,45 @@ class Guest:
         self.nested = 0
         """More than 0 while a host function calls into the guest. Python frames are on the fiber then, so it must not be
         suspended: it goes on at the end of a tick, and is ended at its limit. A run without a fiber sets it for good."""
-        self.on_loop = True
-        """Whether the slice under way runs on the event loop's thread."""
         self.suspended: Suspend | None = None
         self.resume: Callable[[], int | None] | None = None
         """Of guests that are called several times for one request: gives the next future, or None when `suspended` says what to
         wait for first, or else the request is done. On the loop, while the guest does not run."""
         self.error_out = c_void_p()
         self.trap_out = c_void_p()
-        self.store = store = raw.store_new(engine, None, None)
-        context: int = raw.store_context(store)
-        self.context = context
+        self.store = raw.store_new(engine, None, None)
+        self.context: int = raw.store_context(self.store)
         raw.store_limiter(
-            store, limits.memory_bytes, limits.table_elements, limits.instances, limits.tables, limits.memories
+            self.store, limits.memory_bytes, limits.table_elements, limits.instances, limits.tables, limits.memories
         )
-        raw.set_epoch_deadline(context, 1)
-        raw.epoch_callback(store, _TICK_ADDRESS, None, None)
-        LIVE[context] = self
+        raw.set_epoch_deadline(self.context, 1)
+        raw.epoch_callback(self.store, _TICK_ADDRESS, None, None)
+        LIVE[self.context] = self
 
     def begin(self, request: GuestRequest, limits: Limits, grants: Grants) -> None:
-        """Turn an instance that lives on to another request. It goes on with its log's object."""
+        """Turn to a request: the first one, or another one of an instance that lives on. It goes on with its log's object."""
         self.request = request
         self.grants = grants
         self.limits = limits
+        self.sent_requests = 0
+        """Requests that the guest has sent so far."""
+        self.input = Input(request.body, limits.body_bytes)
         self.output = Output(limits.response_bytes)
-        self._input = None
-        if self._log is not None:
-            self._log.clear()
-        self.sent_requests = self.copied_bytes = 0
-        self.cpu_s = self.start_cpu_s = 0.0
+        self.log.clear()
+        self.copied_bytes = 0
+        """Bytes that the component C API has carried in and out, at the host's expense (`COPY_S`)."""
+        self.cpu_s = 0.0
+        """CPU time of the slices that are over."""
         self.on_loop = True
-
-    @property
-    def input(self) -> Input:
-        """The body of its request."""
-        if self._input is None:
-            self._input = Input(self.request.body, self.limits.body_bytes)
-        return self._input
-
-    @property
-    def log(self) -> Log:
-        """What it writes to stderr."""
-        if self._log is None:
-            self._log = Log(self.limits.log_bytes)
-        return self._log
-
-    @property
-    def log_text(self) -> str:
-        """Its log so far."""
-        return "" if self._log is None else self._log.text
-
-    @property
-    def at_end(self) -> list[Callable[[], None]]:
-        """Called on the loop when the guest, or its request, has ended: what it has open outside is closed."""
-        if self._at_end is None:
-            self._at_end = []
-        return self._at_end
+        """Whether the slice under way runs on the event loop's thread."""
+        self.start_cpu_s = 0.0
 
     def end(self) -> None:
         """The request is over: close what is open outside for it. Idempotent."""
-        if self._input is not None:
-            self._input.close()
-        elif self.request.body is not None:
-            self.request.body.close()
-        if self._at_end:
-            at_end, self._at_end = self._at_end, None
-            for close in at_end:
-                close()
+        self.input.close()
+        at_end, self.at_end = self.at_end, []
+        for close in at_end:
+            close()
 
     def suspend(self, call: Suspend, deliver: Callable[[Any], None], continuation_out: int) -> None:
         """Leave a host call unfinished. `deliver` writes its result when the wait is over, on the fiber."""

@@ -53,15 +53,10 @@ class AsyncGuest(FlatGuest):
         self._task: Lifted | None = None
         self.on_return: Callable[[Any], None] = lambda _value: None
         super().__init__(linked, request, limits, grants)
-        self._clear()
 
     def begin(self, request: GuestRequest, limits: Limits, grants: Grants) -> None:
         """Turn to another request of an instance that lives on."""
         super().begin(request, limits, grants)
-        self._clear()
-
-    def _clear(self) -> None:
-        """Nothing is under way."""
         self.locals: dict[tuple[int, int], int] = {}
         """What context.set has kept, by component instance and slot."""
         self.returned = False
