@@ -323,8 +323,11 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nobody caught, except for one harmless thing: aiomqtt's `add_writer` that comes after its socket closed."""
-    if isinstance(context.get("exception"), OSError | ValueError) and "add_writer" in context["message"]:
+    """Log what nobody caught, except for one harmless thing: aiomqtt's `add_writer` that comes after its socket closed.
+
+    uvloop says so with RuntimeError when it still has a handle for the number of that socket.
+    """
+    if isinstance(context.get("exception"), OSError | ValueError | RuntimeError) and "add_writer" in context["message"]:
         return
     loop.default_exception_handler(context)
 

@@ -60,7 +60,6 @@ def hammer(edge: Edge, app: str, count: int = 24) -> list[Answer | None]:
         ("wagi", "sleep", 504, "E0402"),
         ("wagi", "grow", 502, "E0404"),
         ("wasi-http", "grow", 502, "E0401"),  # after a component's trap its memory cannot be seen any more
-        ("wagi", "huge", 502, "E0404"),
         ("wagi", "silent", 502, "E0405"),
         ("wasi-http", "silent", 502, "E0405"),
         ("wagi", "malformed", 502, "E0405"),
@@ -85,6 +84,16 @@ def test_its_requests_fail_and_a_neighbour_answers(
         assert code.encode() in answer.body
     assert neighbour.failed == []
     assert {pop for _, _, pop, _ in neighbour.answers} == {"nrt1"}
+
+
+def test_one_that_begins_with_too_much_memory_is_not_deployed(shared_edge: Edge, tmp_path: Path) -> None:
+    """It could only ever fail: the command says so, and the app is not there."""
+    prepare(tmp_path, "huge-wagi", "wagi", "huge", wall="5s")
+    ran = shared_edge.cli("deploy", tmp_path, code=2)
+
+    assert "error[E0202]" in ran.err
+    assert "begins with 256 MiB of linear memory, more than its limit of 128 MiB" in ran.err
+    assert shared_edge.http("huge-wagi", metro="Tokyo").status == 404
 
 
 @pytest.mark.parametrize("abi", ["wagi", "wasi-http"])

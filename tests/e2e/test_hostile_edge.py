@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.edge import WORKERS, Edge, Traffic, exchange, running_edge, until
-from tests.hostile.pack import PACK, REFUSED, Hostile
+from tests.e2e.edge import WORKERS, Edge, Ran, Traffic, exchange, running_edge, until
+from tests.hostile.pack import PACK, REFUSED, TOO_BIG, Hostile
 
 pytestmark = pytest.mark.e2e
 
@@ -41,7 +41,9 @@ ABI_ONLY = {
     "close-all", "hog-instances", "hog-tables", "hog-memories", "sleep-ages", "read-max", "random-bytes", "leak-some",
 }  # fmt: skip
 """All that they do happens at the boundary of the ABI: tests/hostile/test_pack.py. One desired document holds 64 KiB."""
-GUESTS = [g for g in PACK.values() if REFUSED not in g.ends and g.id not in LEFT_OUT and g.name not in ABI_ONLY]
+GUESTS = [
+    g for g in PACK.values() if REFUSED not in g.ends and g.id not in LEFT_OUT | TOO_BIG and g.name not in ABI_ONLY
+]
 STATUS = {"E0401": 502, "E0402": 504, "E0403": 504, "E0404": 502, "E0405": 502, "200": 200}
 
 
@@ -95,15 +97,15 @@ class Field:
         return self.edge.pid(self.edge.pops()[POP]["host"])
 
 
-def deploy(edge: Edge, folder: Path, app: str, guests: list[Hostile]) -> None:
-    """One app of many components, each at `/<its id>`."""
+def deploy(edge: Edge, folder: Path, app: str, guests: list[Hostile], code: int = 0) -> Ran:
+    """One app of many components, each at `/<its id>`; `code` is how the command is to end."""
     folder.mkdir()
     text = f'spin_manifest_version = 2\n[application]\nname = "{app}"\n'
     for guest in guests:
         text += COMPONENT.format(id=guest.id, wall="300ms" if guest.waits else "10s")
         (folder / f"{guest.id}.wasm").write_bytes(guest.build())
     (folder / "spin.toml").write_text(text)
-    edge.cli("deploy", folder, timeout_s=300)
+    return edge.cli("deploy", folder, code=code, timeout_s=300)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +141,7 @@ def ask(edge: Edge, app: str, path: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("guest", GUESTS, ids=[guest.id for guest in GUESTS])
 def test_its_error_is_told_and_counted_and_its_slot_is_free_again(field: Field, guest: Hostile) -> None:
-    """When its head was out already the client's connection is cut, which the front door counts, for the PoP has answered."""
+    """When its head was out already the client's connection is cut; PoP and front door count it by how it ended."""
     app = field.apps[guest.id]
     before, broken = field.outcomes(app), field.broken()
     with ThreadPoolExecutor(EACH) as clients:
@@ -152,15 +154,15 @@ def test_its_error_is_told_and_counted_and_its_slot_is_free_again(field: Field, 
     counted = {outcome: value - before.get(outcome, 0) for outcome, value in field.outcomes(app).items()}
 
     assert set(counted) - {outcome for outcome, value in counted.items() if not value} <= {"ok", "guest_error"}
-    assert counted.get("guest_error", 0) == sum(end not in {"200", "cut"} for end in ends)
     bad = sum(end != "200" for end in ends)
+    assert counted.get("guest_error", 0) == bad
     until(lambda: sum(field.broken().values()) == sum(broken.values()) + bad, timeout_s=5, what="the front door counts")
     until(lambda: field.busy() == 0, timeout_s=5, what="its slots are free")
     assert field.host_pid() == field.pid
 
 
 def test_a_client_that_never_reads(field: Field, tmp_path: Path) -> None:
-    """The guest waits for its reader until its wall-clock limit, and then its slot is free."""
+    """The guest waits for its reader until its wall-clock limit, and then its slot is free; the answer ends with the client."""
     deploy(field.edge, tmp_path / "app", "unread", [PACK["http-unread"], PACK["wagi-unread"]])
     held = []
     for name in ("http-unread", "wagi-unread"):
@@ -168,10 +170,13 @@ def test_a_client_that_never_reads(field: Field, tmp_path: Path) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(f"GET /{name} HTTP/1.1\r\nHost: unread.{POP}.localhost\r\n\r\n".encode())
         held.append(connection)
-    until(lambda: sum(field.outcomes("unread").values()) == 2, what="both have sent their heads")
+    heads = [connection.recv(12) for connection in held]
     until(lambda: field.busy() == 0, timeout_s=10, what="both are ended, and their slots are free")
     for connection in held:
         connection.close()
+    until(lambda: field.outcomes("unread") == {"client_gone": 2}, what="both are counted")
+
+    assert heads == [b"HTTP/1.1 200"] * 2
 
 
 def test_all_at_once_and_the_neighbour_does_not_notice(field: Field) -> None:
@@ -188,6 +193,15 @@ def test_all_at_once_and_the_neighbour_does_not_notice(field: Field) -> None:
     until(lambda: field.busy() == 0, timeout_s=5, what="every slot is free")
     assert field.host_pid() == field.pid
     assert field.rss_bytes() - before < 200 << 20
+
+
+@pytest.mark.parametrize("name", sorted(TOO_BIG))
+def test_what_begins_with_too_much_memory_is_refused_at_deploy(field: Field, tmp_path: Path, name: str) -> None:
+    """Both figures are named, and no release is made."""
+    ran = deploy(field.edge, tmp_path / "app", "too-big", [PACK[name]], code=2)
+
+    assert f"error[{REFUSED}]: the component '{name}' begins with 4096 MiB" in ran.err
+    assert "too-big" not in field.edge.api("GET", "/v1/status").json()["apps"]
 
 
 def test_a_bomb_as_upload_does_not_expand(field: Field) -> None:

@@ -451,3 +451,5 @@ COMMANDS: Final = (
 
 PACK: Final[dict[str, Hostile]] = {guest.id: guest for guest in (*SHARED, *COMPONENTS, *HOGS, *COMMANDS)}
 """Every guest by `id`."""
+TOO_BIG: Final = frozenset({"http-huge-memory", "wagi-huge-memory"})
+"""They begin with more memory than any worker may have: an edge takes no deployment of them, whatever would end them if they ran."""
