@@ -13,17 +13,17 @@ import asyncio
 from ctypes import addressof, c_void_p
 from functools import partial
 from time import monotonic, perf_counter, thread_time
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgesim.core.waiter import Waiter
 from edgesim.errors import GuestCost, GuestError, GuestMemoryError, GuestWallError
 from edgesim.wasm import raw
 from edgesim.wasm.faults import as_guest_error
 from edgesim.wasm.guest import GuestResponse, Output, Suspend
+from edgesim.wasm.off_loop import run_on
 from edgesim.wasm.pace import INLINE_CPU_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from concurrent.futures import ThreadPoolExecutor
 
     from edgesim.model.http import Headers
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from edgesim.wasm.guest_store import Guest
     from edgesim.wasm.keeping import KeptInstance
     from edgesim.wasm.pace import Pace
-
-T = TypeVar("T")
 
 
 class Call(Protocol):
@@ -129,7 +127,7 @@ class Execution:
             if not ended:
                 ended = await self._drive(until_head=True)
             if ended and self._heavy:
-                await self._on_pool(self._call.finish)
+                await run_on(self._pool, self._call.finish)
             elif ended:
                 self._call.finish()
         except Exception as exc:  # noqa: BLE001 - mapped once, here
@@ -208,7 +206,7 @@ class Execution:
         try:
             await self._drive(until_head=False)
             if self._heavy:
-                await self._on_pool(self._call.finish)
+                await run_on(self._pool, self._call.finish)
             else:
                 self._call.finish()
             self._keep()
@@ -251,7 +249,7 @@ class Execution:
                 self._check_limits()
                 continue
             self._clock_s = 0.0
-            done = await self._on_pool(self._poll) if self._heavy else self._poll()
+            done = await run_on(self._pool, self._poll) if self._heavy else self._poll()
             if done:
                 self._end_future()
                 if self._is_over():
@@ -320,17 +318,6 @@ class Execution:
         guest.cpu_s += self._clock_s - begin
         return done
 
-    async def _on_pool(self, step: Callable[[], T]) -> T:
-        """One slice, or the end of the run, on a thread of the pool. Never leaves it running behind."""
-        job = self._pool.submit(step)
-        try:
-            return await asyncio.wrap_future(job)
-        except asyncio.CancelledError:
-            if not job.cancel():
-                while not job.done():  # at most one tick, or what a post-return may take
-                    await _uncancelled_pause()
-            raise
-
     def _too_long(self) -> GuestWallError:
         return GuestWallError(
             f"the worker was still running at {self._why}", help="make it answer sooner, or raise wall in its manifest"
@@ -344,14 +331,6 @@ class Execution:
         self._pace.ran(self._guest.cpu_s)
         self._call.close()
         self._ticker.leave()
-
-
-async def _uncancelled_pause() -> None:
-    """Let the loop run for a moment, also when the task is being cancelled again."""
-    try:
-        await asyncio.sleep(0.0005)
-    except asyncio.CancelledError:
-        return
 
 
 class GuestBody:

@@ -7,11 +7,12 @@ is not known yet, or was once too much for the loop, therefore runs on the pool.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from edgesim.errors import GuestError, GuestTrapError
 from edgesim.wasm.faults import as_guest_error
 from edgesim.wasm.guest import Exited
+from edgesim.wasm.off_loop import run_on
 from edgesim.wasm.pace import INLINE_CPU_S
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from edgesim.wasm.proxy.vm import Vm
 
 T = TypeVar("T")
-_PAUSE_S: Final = 0.0005
 
 
 class Steps:
@@ -54,15 +54,7 @@ class Steps:
         try:
             if self.inline if inline is None else inline:
                 return step()
-            job = self._pool.submit(step)
-            try:
-                return await asyncio.wrap_future(job)
-            except asyncio.CancelledError:
-                if not job.cancel():
-                    cancel()
-                    while not job.done():
-                        await _uncancelled_pause()
-                raise
+            return await run_on(self._pool, step, cancel)
         finally:
             self._ticker.leave()
 
@@ -82,14 +74,6 @@ class Steps:
             return
         self._ticker.enter()
         job.add_done_callback(lambda _: self._ticker.leave())
-
-
-async def _uncancelled_pause() -> None:
-    """Let the loop run for a moment, also when the task is being cancelled again."""
-    try:
-        await asyncio.sleep(_PAUSE_S)
-    except asyncio.CancelledError:
-        return
 
 
 def filter_error(exc: Exception, name: str, vm: Vm | None) -> Exception:
