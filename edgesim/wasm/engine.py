@@ -1,8 +1,8 @@
 """The wasmtime engine with edgesim's security switches, and the ticker that bounds guests' CPU slices.
 
 Two engines per process serve modules and components: one for each compiler, since their code does not mix. Winch compiles six
-times as fast as Cranelift, whose code is better: a worker starts with Winch's and goes on with Cranelift's. Component-model async stays off: with it on, a stream or future value
-that crosses the C API aborts the whole process (rc 134, seen with wasmtime 50.0.1).
+times as fast as Cranelift, whose code is better: a worker starts with Winch's and goes on with Cranelift's. Component-model async
+stays off: with it on, a stream or future value that crosses the C API aborts the whole process (rc 134, seen with wasmtime 50.0.1).
 """
 
 from __future__ import annotations
