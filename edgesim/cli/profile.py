@@ -149,21 +149,12 @@ async def _instance_bytes(runtime: Runtime, source: ComponentSource, found: Insp
     from edgesim.live.inspection import ended
     from edgesim.model.ids import Digest
     from edgesim.model.worker import Component
-    from edgesim.wasm.guest import GuestRequest
+    from edgesim.wasm.guest import plain_get
 
     component = Component(id=source.id, digest=Digest(found.digest), size_bytes=found.size_bytes, abi=found.abi)
     loaded = await runtime.load(source.file, component)
     deadline_s = asyncio.get_running_loop().time() + source.limits.wall_s
-    request = GuestRequest(
-        method="GET",
-        target=path,
-        headers=(("host", "localhost"),),
-        body=None,
-        authority="localhost",
-        scheme="http",
-        client_address="127.0.0.1",
-        deadline_s=deadline_s,
-    )
+    request = plain_get(deadline_s, path)
     try:
         answer = await loaded.run(request, source.limits)
         if not isinstance(answer.body, bytes):

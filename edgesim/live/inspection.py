@@ -19,7 +19,7 @@ from edgesim.errors import BundleError, BundleTooLargeError, EdgesimError, Usage
 from edgesim.model.ids import Digest
 from edgesim.model.profiles import Usage, Verdict, judge_all
 from edgesim.model.worker import Component, Limits, check_memory
-from edgesim.wasm.guest import NO_GRANTS, GuestRequest
+from edgesim.wasm.guest import NO_GRANTS, plain_get
 from edgesim.wasm.offer import Missing, missing_imports
 from edgesim.wasm.report import FileReport, read_report
 from edgesim.wasm.runtime import Runtime
@@ -220,7 +220,7 @@ async def _serve(worker: LoadedWorker, limits: Limits, grants: Grants, load_s: f
     while len(answers) <= RUNS and perf_counter() - begin < _RUNS_WALL_S:
         at = perf_counter()
         try:
-            answer = await worker.run(_get(asyncio.get_running_loop().time() + _WALL_S), limits, grants)
+            answer = await worker.run(plain_get(asyncio.get_running_loop().time() + _WALL_S), limits, grants)
             await drain(answer)
         except EdgesimError as exc:
             error = exc.message
@@ -244,19 +244,6 @@ async def _serve(worker: LoadedWorker, limits: Limits, grants: Grants, load_s: f
 
 def _median(answers: list[GuestResponse], value: Callable[[GuestResponse], float]) -> float:
     return median(value(a) for a in answers) if answers else 0.0
-
-
-def _get(deadline_s: float) -> GuestRequest:
-    return GuestRequest(
-        method="GET",
-        target="/",
-        headers=(("host", "localhost"),),
-        body=None,
-        authority="localhost",
-        scheme="http",
-        client_address="127.0.0.1",
-        deadline_s=deadline_s,
-    )
 
 
 async def drain(answer: GuestResponse) -> int:

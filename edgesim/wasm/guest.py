@@ -52,6 +52,20 @@ class GuestRequest:
     """Pattern of the route that matched, for WAGI's X_MATCHED_ROUTE and PATH_INFO."""
 
 
+def plain_get(deadline_s: float, target: str = "/", host: str = "localhost") -> GuestRequest:
+    """A GET without a body from this machine, for runs that nobody has asked for."""
+    return GuestRequest(
+        method="GET",
+        target=target,
+        headers=(("host", host),),
+        body=None,
+        authority=host,
+        scheme="http",
+        client_address="127.0.0.1",
+        deadline_s=deadline_s,
+    )
+
+
 @dataclass(slots=True, kw_only=True)
 class GuestResponse:
     """A guest's answer and what it cost. Times are seconds."""

@@ -26,7 +26,7 @@ from edgesim.wasm.compiler import Compiled, Compiler
 from edgesim.wasm.engine import Ticker, make_engine
 from edgesim.wasm.execution import Execution
 from edgesim.wasm.flat.plan import Plan
-from edgesim.wasm.guest import NO_GRANTS, GuestRequest
+from edgesim.wasm.guest import NO_GRANTS, GuestRequest, plain_get
 from edgesim.wasm.keeping import KeptInstance
 from edgesim.wasm.pace import Pace
 from edgesim.wasm.report import FileReport, read_report
@@ -349,13 +349,4 @@ class Runtime:
 
 
 def _warm_up_request(limits: Limits) -> GuestRequest:
-    return GuestRequest(
-        method="GET",
-        target="/",
-        headers=(("host", "warm-up.invalid"),),
-        body=None,
-        authority="warm-up.invalid",
-        scheme="http",
-        client_address="127.0.0.1",
-        deadline_s=asyncio.get_running_loop().time() + limits.wall_s,
-    )
+    return plain_get(asyncio.get_running_loop().time() + limits.wall_s, host="warm-up.invalid")
